@@ -1,0 +1,178 @@
+#include "cpu/parallel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#endif
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+#if defined(STRIATE_OPENMP)
+#include <omp.h>
+#endif
+
+namespace striate::cpu {
+namespace {
+
+struct ThreadCount {
+  int threads;
+  std::string reason;
+};
+
+int affinity_cores() {
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// A container's quota ("max 100000" or "150000 100000" in cgroup v2, two files in v1), rounded up.
+int cgroup_cores() {
+  long long quota = 0, period = 0;
+  std::string word;
+  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> word >> period && word != "max") {
+    quota = std::atoll(word.c_str());
+  } else {
+    std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") >> quota;
+    std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_period_us") >> period;
+  }
+  if (quota <= 0 || period <= 0) return 1 << 20;
+  return static_cast<int>(std::max(1LL, (quota + period - 1) / period));
+}
+
+ThreadCount default_threads() {
+  if (const char* text = std::getenv("OMP_NUM_THREADS")) {
+    const int threads = std::atoi(text);
+    if (threads >= 1) return {std::min(threads, 1024), "OMP_NUM_THREADS"};
+  }
+  const int affinity = affinity_cores(), quota = cgroup_cores();
+  std::ostringstream reason;
+  reason << affinity << (affinity == 1 ? " core" : " cores") << " in the affinity mask";
+  if (quota < affinity) reason << ", cut by the cgroup's CPU quota";
+  return {std::min(affinity, quota), reason.str()};
+}
+
+std::mutex thread_count_mutex;
+
+ThreadCount& thread_count() {
+  static ThreadCount count = default_threads();
+  return count;
+}
+
+std::atomic<bool> team_started{false};      // this process has run a parallel region
+std::atomic<bool> team_forked_away{false};  // ... and is now a forked child without its threads
+
+// The child of a fork has none of its parent's pool threads, and libgomp waits for them for ever.
+// Such a child works serially; a child of a parent that never ran a region is not affected.
+void watch_forks() {
+#if defined(STRIATE_OPENMP) && defined(__linux__)
+  static std::once_flag once;
+  std::call_once(once, [] {
+    pthread_atfork(nullptr, nullptr, [] { team_forked_away = team_started.load(); });
+  });
+#endif
+}
+
+}  // namespace
+
+int num_threads() {
+  if (team_forked_away) return 1;
+  const std::lock_guard lock(thread_count_mutex);
+  return thread_count().threads;
+}
+
+void set_num_threads(int threads) {
+  if (threads < 1 || threads > 1024) {
+    throw std::invalid_argument("set_num_threads: threads must be between 1 and 1024, got " +
+                                std::to_string(threads));
+  }
+  const std::lock_guard lock(thread_count_mutex);
+  thread_count() = {threads, "set_num_threads"};
+}
+
+std::string num_threads_reason() {
+  if (team_forked_away) return "a forked child of a process that had run threads works serially";
+  const std::lock_guard lock(thread_count_mutex);
+  return thread_count().reason;
+}
+
+std::string threading_runtime() {
+#if defined(STRIATE_OPENMP)
+  return "OpenMP " + std::to_string(_OPENMP);
+#elif defined(STRIATE_STD_THREAD)
+  return "std::thread";
+#else
+  return "none (serial)";
+#endif
+}
+
+FlushToZero::FlushToZero() : saved_(0) {
+#if defined(__SSE__)
+  saved_ = _mm_getcsr();
+  _mm_setcsr(static_cast<unsigned>(saved_) | 0x8040);  // FTZ and DAZ
+#elif defined(__aarch64__)
+  asm volatile("mrs %0, fpcr" : "=r"(saved_));
+  asm volatile("msr fpcr, %0" : : "r"(saved_ | (uint64_t{1} << 24)));
+#endif
+}
+
+FlushToZero::~FlushToZero() {
+#if defined(__SSE__)
+  _mm_setcsr(static_cast<unsigned>(saved_));
+#elif defined(__aarch64__)
+  asm volatile("msr fpcr, %0" : : "r"(saved_));
+#endif
+}
+
+void run_chunks(int64_t chunks, void (*run)(void*, int64_t), void* context) {
+  if (chunks <= 0) return;
+  const int team = static_cast<int>(std::min<int64_t>(chunks, num_threads()));
+#if defined(STRIATE_OPENMP) || defined(STRIATE_STD_THREAD)
+  if (team > 1) {
+    std::atomic<int64_t> next{0};
+    std::exception_ptr error;
+    std::mutex error_mutex;
+    auto work = [&] {
+      const FlushToZero flush;
+      try {
+        for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
+          run(context, i);
+        }
+      } catch (...) {
+        const std::lock_guard lock(error_mutex);
+        if (!error) error = std::current_exception();
+      }
+    };
+#if defined(STRIATE_OPENMP)
+    watch_forks();
+    team_started = true;
+#pragma omp parallel num_threads(team)
+    work();
+#else
+    std::vector<std::thread> threads;
+    for (int t = 1; t < team; ++t) threads.emplace_back(work);
+    work();
+    for (std::thread& thread : threads) thread.join();
+#endif
+    if (error) std::rethrow_exception(error);
+    return;
+  }
+#endif
+  const FlushToZero flush;
+  for (int64_t i = 0; i < chunks; ++i) run(context, i);
+}
+
+}  // namespace striate::cpu

@@ -1,0 +1,20 @@
+#include "striate/relu.h"
+
+namespace striate::reference {
+
+template <class T>
+void relu_forward(T* y, const T* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i] <= 0 ? T(0) : x[i];
+}
+
+template <class T>
+void relu_backward(T* dx, const T* dy, const T* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) dx[i] = y[i] <= 0 ? T(0) : dy[i];
+}
+
+template void relu_forward(float*, const float*, int64_t);
+template void relu_forward(double*, const double*, int64_t);
+template void relu_backward(float*, const float*, const float*, int64_t);
+template void relu_backward(double*, const double*, const double*, int64_t);
+
+}  // namespace striate::reference

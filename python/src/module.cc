@@ -1,0 +1,25 @@
+// striate._core: a list of registrations.
+#include <pybind11/pybind11.h>
+
+#include "backend.h"
+#include "ops.h"
+
+namespace {
+
+template <class T>
+void register_ops(pybind11::module_& m) {
+  using namespace striate::bindings;
+  register_relu<T>(m);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The compiled ops of Striate. Private: use striate.functional.";
+  m.attr("__version__") = STRIATE_VERSION;
+  striate::bindings::register_backend(m);
+  register_ops<float>(m);
+  auto float64 =
+      m.def_submodule("float64", "The reference in double precision, for gradient tests.");
+  register_ops<double>(float64);
+}

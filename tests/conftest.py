@@ -1,0 +1,48 @@
+"""One body of tests over every implementation: the reference and each instruction set here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from striate import _core
+
+settings.register_profile("striate", deadline=None, max_examples=40, derandomize=True)
+settings.load_profile("striate")
+
+IMPLEMENTATIONS = ["reference", *_core.supported_isas()]
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a test over the reference and over each instruction set that this machine has."""
+    name = request.param
+    if name == "reference":
+        _core.set_backend("reference")
+    else:
+        _core.set_backend("cpu")
+        _core.set_isa(name)
+    yield name
+    _core.set_backend("cpu")
+    _core.set_isa("auto")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """striate.functional over the reference in double precision, for finite differences.
+
+    The public border refuses float64; this swaps the border, not the code behind it.
+    """
+    import sys
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("striate.functional.") and hasattr(module, "_core"):
+            monkeypatch.setattr(module, "_core", _core.float64)
