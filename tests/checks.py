@@ -13,7 +13,7 @@ import numpy as np
 try:
     import torch
 except ImportError:  # the golden files, which scripts/make_golden.py made with it, take its place
-    if os.environ.get("STRIATE_REQUIRE_TORCH"):
+    if os.environ.get("STRIATE_REQUIRE_PARITY"):
         raise
     torch = None  # type: ignore[assignment]
 

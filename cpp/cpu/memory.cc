@@ -1,5 +1,9 @@
 #include "cpu/memory.h"
 
+#if defined(__linux__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -39,8 +43,20 @@ struct Pool {
   std::size_t cached = 0;
 };
 
+Pool& pool();
+
+// Never destroyed: arrays may outlive static objects. A fork waits until no thread is inside, or
+// its child would wait for ever.
+Pool* make_pool() {
+#if defined(__linux__) || defined(__APPLE__)
+  pthread_atfork([] { pool().mutex.lock(); }, [] { pool().mutex.unlock(); },
+                 [] { pool().mutex.unlock(); });
+#endif
+  return new Pool;
+}
+
 Pool& pool() {
-  static Pool* const instance = new Pool;  // never destroyed: arrays may outlive static objects
+  static Pool* const instance = make_pool();
   return *instance;
 }
 

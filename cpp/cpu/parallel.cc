@@ -8,6 +8,7 @@
 #include <mutex>
 #include <sstream>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -65,33 +66,36 @@ ThreadCount default_threads() {
   return {std::min(affinity, quota), reason.str()};
 }
 
-std::mutex thread_count_mutex;
-
-ThreadCount& thread_count() {
-  static ThreadCount count = default_threads();
+const ThreadCount& default_count() {
+  static const ThreadCount count = default_threads();
   return count;
 }
+
+std::atomic<int> chosen_threads{0};  // by set_num_threads; 0: the default
 
 std::atomic<bool> team_started{false};      // this process has run a parallel region
 std::atomic<bool> team_forked_away{false};  // ... and is now a forked child without its threads
 
+#if defined(STRIATE_OPENMP)
 // The child of a fork has none of its parent's pool threads, and libgomp waits for them for ever.
 // Such a child works serially; a child of a parent that never ran a region is not affected.
 void watch_forks() {
-#if defined(STRIATE_OPENMP) && defined(__linux__)
+#if defined(__linux__)
   static std::once_flag once;
   std::call_once(once, [] {
     pthread_atfork(nullptr, nullptr, [] { team_forked_away = team_started.load(); });
   });
 #endif
+  team_started = true;
 }
+#endif
 
 }  // namespace
 
 int num_threads() {
   if (team_forked_away) return 1;
-  const std::lock_guard lock(thread_count_mutex);
-  return thread_count().threads;
+  const int chosen = chosen_threads;
+  return chosen > 0 ? chosen : default_count().threads;
 }
 
 void set_num_threads(int threads) {
@@ -99,14 +103,12 @@ void set_num_threads(int threads) {
     throw std::invalid_argument("set_num_threads: threads must be between 1 and 1024, got " +
                                 std::to_string(threads));
   }
-  const std::lock_guard lock(thread_count_mutex);
-  thread_count() = {threads, "set_num_threads"};
+  chosen_threads = threads;
 }
 
 std::string num_threads_reason() {
   if (team_forked_away) return "a forked child of a process that had run threads works serially";
-  const std::lock_guard lock(thread_count_mutex);
-  return thread_count().reason;
+  return chosen_threads > 0 ? "set_num_threads" : default_count().reason;
 }
 
 std::string threading_runtime() {
@@ -158,12 +160,15 @@ void run_chunks(int64_t chunks, void (*run)(void*, int64_t), void* context) {
     };
 #if defined(STRIATE_OPENMP)
     watch_forks();
-    team_started = true;
 #pragma omp parallel num_threads(team)
     work();
 #else
     std::vector<std::thread> threads;
-    for (int t = 1; t < team; ++t) threads.emplace_back(work);
+    threads.reserve(team);
+    try {
+      for (int t = 1; t < team; ++t) threads.emplace_back(work);
+    } catch (const std::system_error&) {  // those that there are take all chunks
+    }
     work();
     for (std::thread& thread : threads) thread.join();
 #endif

@@ -5,7 +5,8 @@ namespace striate::bindings {
 std::string text(const Shape& shape) {
   std::string s = "(";
   for (std::size_t i = 0; i < shape.size(); ++i) {
-    s += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+    if (i > 0) s += ", ";
+    s += std::to_string(shape[i]);
   }
   return s + (shape.size() == 1 ? ",)" : ")");
 }
@@ -33,7 +34,8 @@ std::string dtype_name(const py::dtype& dtype) { return py::str(dtype).cast<std:
 
 std::string where(const char* op, const char* name) { return std::string(op) + ": " + name + " "; }
 
-// A NumPy view of whatever holds numbers without a copy; TypeError for everything else.
+}  // namespace
+
 py::array as_array(const py::handle& object, const char* op, const char* name) {
   if (py::isinstance<py::array>(object)) {
     if (py::hasattr(object, "mask")) {
@@ -53,6 +55,8 @@ py::array as_array(const py::handle& object, const char* op, const char* name) {
   throw py::type_error(where(op, name) + "must be a NumPy array, got " +
                        std::string(py::str(py::type::of(object).attr("__name__"))));
 }
+
+namespace {
 
 template <class T>
 void check_dtype(const py::array& array, const char* op, const char* name) {

@@ -5,6 +5,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -22,12 +23,34 @@ using Shape = std::vector<int64_t>;
 /// "(2, 3, 5)"
 std::string text(const Shape& shape);
 
+template <std::size_t n>
+std::string text(const std::array<int64_t, n>& values) {
+  return text(Shape(values.begin(), values.end()));
+}
+
 /// a * b, or ValueError that names what was computed, when it does not fit 2^47 (which is more
 /// elements than any memory has, and leaves room for the arithmetic of the kernels).
 int64_t checked_product(std::initializer_list<int64_t> sizes, const char* what);
 
 /// Raises ValueError("<op>: " + message).
 [[noreturn]] void fail(const char* op, const std::string& message);
+
+/// A NumPy view of whatever holds numbers, without a copy; TypeError for everything else.
+py::array as_array(const py::handle& object, const char* op, const char* name);
+
+constexpr int64_t kLargest = (int64_t{1} << 31) - 1;  // of a size argument
+
+/// ValueError unless every value lies between `least` and kLargest.
+template <std::size_t n>
+void check_range(const char* op, const char* name, const std::array<int64_t, n>& values,
+                 int64_t least) {
+  for (const int64_t value : values) {
+    if (value < least || value > kLargest) {
+      fail(op, std::string(name) + " must be between " + std::to_string(least) + " and " +
+                   std::to_string(kLargest) + ", got " + text(values));
+    }
+  }
+}
 
 /// `object` as a C-contiguous array of T that lives as long as this does.
 ///
@@ -98,6 +121,16 @@ py::array_t<T> output(const Shape& shape) {
 template <class T>
 T* data(py::array_t<T>& array) {
   return const_cast<T*>(array.data());
+}
+
+/// A new array of T from the pool that run(data) fills, without the GIL.
+template <class T, class Run>
+py::array_t<T> written(const Shape& shape, const Run& run) {
+  auto array = output<T>(shape);
+  T* const to = data(array);
+  const py::gil_scoped_release nogil;
+  run(to);
+  return array;
 }
 
 }  // namespace striate::bindings

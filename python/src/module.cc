@@ -9,7 +9,16 @@ namespace {
 template <class T>
 void register_ops(pybind11::module_& m) {
   using namespace striate::bindings;
-  register_relu<T>(m);
+  register_activation<T>(m);
+  register_conv2d<T>(m);
+  register_cross_entropy<T>(m);
+  register_dropout<T>(m);
+  register_gemm<T>(m);
+  register_linear<T>(m);
+  register_local_response_norm<T>(m);
+  register_pool2d<T>(m);
+  register_sgd<T>(m);
+  register_softmax<T>(m);
 }
 
 }  // namespace

@@ -7,6 +7,24 @@
 namespace striate::bindings {
 
 template <class T>
-void register_relu(pybind11::module_& m);
+void register_activation(pybind11::module_& m);
+template <class T>
+void register_conv2d(pybind11::module_& m);
+template <class T>
+void register_cross_entropy(pybind11::module_& m);
+template <class T>
+void register_dropout(pybind11::module_& m);
+template <class T>
+void register_gemm(pybind11::module_& m);
+template <class T>
+void register_linear(pybind11::module_& m);
+template <class T>
+void register_local_response_norm(pybind11::module_& m);
+template <class T>
+void register_pool2d(pybind11::module_& m);
+template <class T>
+void register_sgd(pybind11::module_& m);
+template <class T>
+void register_softmax(pybind11::module_& m);
 
 }  // namespace striate::bindings

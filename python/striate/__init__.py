@@ -1,0 +1,88 @@
+"""Striate: the smallest and fastest way to train and run convolutional networks.
+
+NumPy arrays in and out, PyTorch's names::
+
+    import striate
+    from striate import nn, optim
+    import striate.functional as F
+
+``import striate`` loads the compiled ops; NumPy and everything else is loaded when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from striate import _core
+from striate._core import __version__, empty_cache, get_backend, get_num_threads
+
+if TYPE_CHECKING:
+    from striate import data, filters, functional, models, nn, optim, random
+    from striate.checkpoint import load, save
+    from striate.random import manual_seed
+    from striate.trainer import Trainer
+
+_MODULES = (
+    "checkpoint",
+    "data",
+    "filters",
+    "functional",
+    "models",
+    "nn",
+    "optim",
+    "random",
+    "trainer",
+)
+_NAMES = {
+    "Trainer": "striate.trainer",
+    "load": "striate.checkpoint",
+    "manual_seed": "striate.random",
+    "save": "striate.checkpoint",
+}
+
+__all__ = [
+    "Trainer",
+    "__version__",
+    "data",
+    "empty_cache",
+    "filters",
+    "functional",
+    "get_backend",
+    "get_num_threads",
+    "load",
+    "manual_seed",
+    "models",
+    "nn",
+    "optim",
+    "random",
+    "save",
+    "set_backend",
+    "set_num_threads",
+]
+
+
+def set_num_threads(threads: int) -> None:
+    """Sets the threads of all ops, for the whole process; ValueError outside 1 .. 1024."""
+    if isinstance(threads, bool) or not hasattr(threads, "__index__"):
+        raise TypeError(f"set_num_threads: threads must be an integer, got {threads!r}")
+    _core.set_num_threads(threads)
+
+
+def set_backend(name: str) -> None:
+    """Selects the ops: 'cpu', the fast ones, or 'reference', naked loops in double precision."""
+    if not isinstance(name, str):
+        raise TypeError(f"set_backend: name must be 'cpu' or 'reference', got {name!r}")
+    _core.set_backend(name)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"striate.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'striate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,14 +4,112 @@
 
 #include <cstdint>
 
+#include "striate/conv2d.h"
+
+namespace striate {
+struct DropoutKey;
+struct LocalResponseNorm;
+struct Pool2dDivisor;
+struct Pool2dShape;
+struct SgdOptions;
+}  // namespace striate
+
 namespace striate::cpu {
+
+/// C[rows, N] (+)= A[rows, K] B[K, N], for at most Kernels::tile_rows rows and tile_columns
+/// columns.
+struct GemmTile {
+  float* c;
+  const float* a;  // packed: a[k * rows + i]
+  const float* b;  // b[k * ldb + j]; whole vectors are read, past N
+  int64_t K, N, ldb, ldc;
+  const float* bias;  // what row i starts from, or nullptr
+  bool accumulate;    // add to C instead of writing it
+};
+
+/// C[i, j] (+)= sum over batch and k of A[batch, i, k] B[batch, j, k].
+struct GemmDot {
+  float* c;
+  const float *a, *b;
+  int64_t K, batch, a_step, b_step, lda, ldb;
+  int64_t ldc_row, ldc_column;
+  bool accumulate;
+};
+
+// Of local_response_norm: places that are done together, and how far apart channels then lie.
+constexpr int64_t kLrnTile = 64;
+static inline int64_t lrn_pitch(int64_t places) { return (places + 15) / 16 * 16; }
 
 struct Kernels {
   int lanes;  // floats in a vector
 
-  // relu.h
+  // gemm.h
+  int tile_rows, tile_columns, dot_rows, dot_columns;
+  void (*gemm_tile)(int64_t rows, const GemmTile& t);
+  void (*gemm_dot)(int64_t rows, int64_t columns, const GemmDot& t);
+  void (*transpose)(float* to, int64_t ld_to, const float* from, int64_t ld_from, int64_t rows,
+                    int64_t columns);
+
+  // conv2d.h
+  void (*im2col)(float* col, int64_t ld, const float* x, const Conv2dShape& s, int64_t k0,
+                 int64_t k1, int64_t p0, int64_t p1);
+  void (*col2im)(float* dx, const float* col, int64_t ld, const Conv2dShape& s, int64_t channels);
+
+  // reduce.h
+  float (*sum)(const float* x, int64_t n);
+  void (*add)(float* y, const float* x, int64_t n);
+
+  // local_response_norm.h
+  void (*lrn_bases)(float* d, float* squares, const float* x, const LocalResponseNorm& s,
+                    int64_t places);
+  void (*lrn_power)(float* y, const float* d, int64_t n);
+  void (*lrn_forward)(float* y, const float* x, const float* powers, const LocalResponseNorm& s,
+                      int64_t places);
+  void (*lrn_backward)(float* dx, const float* dy, const float* x, const float* powers, float* d,
+                       float* ratios, const LocalResponseNorm& s, int64_t places);
+
+  // pool2d.h
+  void (*max_pool2d_forward)(float* y, int32_t* indices, const float* x, const Pool2dShape& s,
+                             int64_t begin, int64_t end);
+  void (*avg_pool2d_forward)(float* y, const float* x, const Pool2dShape& s,
+                             const Pool2dDivisor& divisor, int64_t begin, int64_t end);
+
+  // activation.h
   void (*relu_forward)(float* y, const float* x, int64_t n);
   void (*relu_backward)(float* dx, const float* dy, const float* y, int64_t n);
+  void (*tanh_forward)(float* y, const float* x, int64_t n);
+  void (*tanh_backward)(float* dx, const float* dy, const float* y, int64_t n);
+  void (*sigmoid_forward)(float* y, const float* x, int64_t n);
+  void (*sigmoid_backward)(float* dx, const float* dy, const float* y, int64_t n);
+
+  // avg_pool2d_backward.h
+  int64_t (*avg_pool2d_scratch)(const Pool2dShape& s);
+  void (*avg_pool2d_backward)(float* dx, const float* dy, const float* divisors,
+                              const Pool2dShape& s, int64_t begin, int64_t end, float* scratch);
+
+  // dropout.h
+  void (*dropout)(float* y, const float* x, int64_t n, uint32_t threshold, float scale,
+                  const DropoutKey& key, int64_t offset);
+
+  // sgd.h
+  void (*sgd_step)(float* w, const float* dw, float* v, int64_t n, bool first,
+                   const SgdOptions& options);
+
+  // softmax.h
+  void (*softmax_rows)(float* y, const float* x, int64_t rows, int64_t classes);
+  void (*softmax_columns)(float* y, int64_t y_stride, const float* x, int64_t x_stride,
+                          int64_t classes, int64_t rows);
+  void (*softmax_rows_backward)(float* dx, const float* dy, const float* y, int64_t rows,
+                                int64_t classes);
+  void (*softmax_columns_backward)(float* dx, const float* dy, const float* y, int64_t stride,
+                                   int64_t classes, int64_t rows);
+  void (*log_softmax_rows)(float* y, const float* x, int64_t rows, int64_t classes);
+  void (*log_softmax_columns)(float* y, int64_t y_stride, const float* x, int64_t x_stride,
+                              int64_t classes, int64_t rows);
+  void (*log_softmax_rows_backward)(float* dx, const float* dy, const float* y, int64_t rows,
+                                    int64_t classes);
+  void (*log_softmax_columns_backward)(float* dx, const float* dy, const float* y, int64_t stride,
+                                       int64_t classes, int64_t rows);
 };
 
 // Each is defined by table.cc, compiled with that instruction set's flags.

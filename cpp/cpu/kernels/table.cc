@@ -1,15 +1,67 @@
 // The micro-kernels of one instruction set: this file is compiled once for each, with its flags and
 // STRIATE_ISA as its namespace. Every kernel is static in here; only the table is seen outside.
+#include "cpu/kernels/activation.h"
+#include "cpu/kernels/avg_pool2d_backward.h"
+#include "cpu/kernels/conv2d.h"
+#include "cpu/kernels/dropout.h"
+#include "cpu/kernels/gemm.h"
 #include "cpu/kernels/kernels.h"
-#include "cpu/kernels/relu.h"
+#include "cpu/kernels/local_response_norm.h"
+#include "cpu/kernels/pool2d.h"
+#include "cpu/kernels/reduce.h"
+#include "cpu/kernels/sgd.h"
 #include "cpu/kernels/simd.h"
+#include "cpu/kernels/softmax.h"
 
 namespace striate::cpu::STRIATE_ISA {
 
 extern const Kernels kernels = {
     .lanes = kLanes,
+
+    .tile_rows = kTileRows,
+    .tile_columns = kTileVectors * kLanes,
+    .dot_rows = kDotRows,
+    .dot_columns = kDotColumns,
+    .gemm_tile = gemm_tile,
+    .gemm_dot = gemm_dot,
+    .transpose = transpose,
+
+    .im2col = im2col,
+    .col2im = col2im,
+
+    .sum = sum,
+    .add = add,
+
+    .lrn_bases = lrn_bases,
+    .lrn_power = lrn_power,
+    .lrn_forward = lrn_forward,
+    .lrn_backward = lrn_backward,
+
+    .max_pool2d_forward = max_pool2d_forward,
+    .avg_pool2d_forward = avg_pool2d_forward,
+
     .relu_forward = relu_forward,
     .relu_backward = relu_backward,
+    .tanh_forward = tanh_forward,
+    .tanh_backward = tanh_backward,
+    .sigmoid_forward = sigmoid_forward,
+    .sigmoid_backward = sigmoid_backward,
+
+    .avg_pool2d_scratch = avg_pool2d_scratch,
+    .avg_pool2d_backward = avg_pool2d_backward,
+
+    .dropout = dropout,
+
+    .sgd_step = sgd_step,
+
+    .softmax_rows = softmax_rows<false>,
+    .softmax_columns = softmax_columns<false>,
+    .softmax_rows_backward = softmax_rows_backward<false>,
+    .softmax_columns_backward = softmax_columns_backward<false>,
+    .log_softmax_rows = softmax_rows<true>,
+    .log_softmax_columns = softmax_columns<true>,
+    .log_softmax_rows_backward = softmax_rows_backward<true>,
+    .log_softmax_columns_backward = softmax_columns_backward<true>,
 };
 
 }  // namespace striate::cpu::STRIATE_ISA

@@ -48,10 +48,49 @@ def number(value: Any, op: str, name: str) -> float:
 
 
 def refuse(op: str, **options: Any) -> None:
-    """Refuses torch's options that Striate lacks: each must stand at its default, None or False."""
+    """Refuses torch's options that Striate lacks: each must stand at its default, None or False.
+
+    False is no default of torch's deprecated ``size_average`` and ``reduce``.
+    """
     for name, value in options.items():
-        if value is not None and value is not False:
+        default = value is None or (value is False and name not in ("size_average", "reduce"))
+        if not default:
             raise ValueError(f"{op}: {name}={value!r} is not supported, though torch has it")
+
+
+def as_array(value: Any) -> Any:
+    """What has DLPack or the buffer protocol as an array, without a copy; all else as it is.
+
+    For functions that look at the shape before the op does; the op refuses what is no array.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError):
+            return value
+    return np.asarray(value) if isinstance(value, memoryview) else value
+
+
+def float32_array(value: Any, op: str, name: str) -> Array:
+    """``value`` if it is a float32 array, for functions that hand their input through."""
+    value = as_array(value)
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{op}: {name} must be a NumPy array, got {type(value).__name__}")
+    if value.dtype != np.float32:
+        raise TypeError(
+            f"{op}: {name} must be float32, got {value.dtype}; cast it with "
+            f"{name}.astype(numpy.float32)"
+        )
+    return value
+
+
+def needed(op: str, need: Any, bias: Any) -> tuple[bool, bool, bool]:
+    """``need`` as three booleans; no gradient for a bias that is None."""
+    if not isinstance(need, Sequence) or len(need) != 3:
+        raise ValueError(f"{op}: need must be three booleans (input, weight, bias), got {need!r}")
+    return bool(need[0]), bool(need[1]), bool(need[2]) and bias is not None
 
 
 def ndim(array: Any) -> int:

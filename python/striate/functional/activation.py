@@ -22,3 +22,30 @@ def relu_backward(dy: Array, y: Array) -> Array:
     ``y`` is what ``relu`` returned, ``dy`` has its shape.
     """
     return _core.relu_backward(dy, y)
+
+
+def tanh(input: Array) -> Array:
+    """y = tanh(input), element by element, within 2 units in the last place; NaN stays NaN.
+
+    ``input``: float32 of any shape. Raises TypeError for another dtype.
+    """
+    return _core.tanh_forward(input)
+
+
+def tanh_backward(dy: Array, y: Array) -> Array:
+    """Gradient of tanh: dy * (1 - y^2). ``y`` is what ``tanh`` returned, ``dy`` has its shape."""
+    return _core.tanh_backward(dy, y)
+
+
+def sigmoid(input: Array) -> Array:
+    """y = 1 / (1 + exp(-input)), element by element, within 3 units in the last place.
+
+    ``input``: float32 of any shape; NaN stays NaN. Raises TypeError for another dtype. Below -87.3,
+    where exp(input) is no longer a normal float32, the result is 0.
+    """
+    return _core.sigmoid_forward(input)
+
+
+def sigmoid_backward(dy: Array, y: Array) -> Array:
+    """Gradient of sigmoid: dy * y * (1 - y). ``y`` is what ``sigmoid`` returned."""
+    return _core.sigmoid_backward(dy, y)
