@@ -1,0 +1,162 @@
+"""LeNet-5: today's usual form, and the paper's (LeCun, Bottou, Bengio, Haffner 1998, II.B)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import striate.functional as F
+from striate import nn
+from striate.functional._arguments import Array
+from striate.nn import init
+from striate.nn.layer import Gradients
+
+
+def lenet5(num_classes: int = 10) -> nn.Sequential:
+    """LeNet-5 with ReLU and max pooling, for (N, 1, 28, 28) images: 61,706 parameters."""
+    return nn.Sequential(
+        {
+            "conv1": nn.Conv2d(1, 6, 5, padding=2),  # 28x28
+            "relu1": nn.ReLU(),
+            "pool1": nn.MaxPool2d(2),  # 14x14
+            "conv2": nn.Conv2d(6, 16, 5),  # 10x10
+            "relu2": nn.ReLU(),
+            "pool2": nn.MaxPool2d(2),  # 5x5
+            "flatten": nn.Flatten(),
+            "fc1": nn.Linear(400, 120),
+            "relu3": nn.ReLU(),
+            "fc2": nn.Linear(120, 84),
+            "relu4": nn.ReLU(),
+            "fc3": nn.Linear(84, num_classes),
+        }
+    )
+
+
+def lenet5_1998(num_classes: int = 10) -> nn.Sequential:
+    """LeNet-5 as near to the 1998 paper as its text allows, for (N, 1, 32, 32) images.
+
+    Scaled hyperbolic tangents A tanh(S a) with A = 1.7159 and S = 2/3 (appendix A), trainable
+    sub-sampling (the mean of 2x2 pixels times a coefficient plus a bias, then the squashing
+    function), C3 connected to S2 by the paper's table I, C5 a convolution that covers its whole
+    input. C1 to F6 have the paper's 60,000 trainable parameters; weights start uniformly within
+    2.4 / fan in (appendix A).
+
+    Where it departs: the paper's output layer measures the distance of F6 to ten fixed 7x12
+    bitmaps (Euclidean RBF units) and trains by a maximum a posteriori criterion. Here the output is
+    ``Linear(84, num_classes)`` trained by cross-entropy, which adds 850 parameters.
+    """
+    model = nn.Sequential(
+        {
+            "c1": nn.Conv2d(1, 6, 5),  # 28x28
+            "c1_squash": ScaledTanh(),
+            "s2": Subsampling(6),  # 14x14
+            "s2_squash": ScaledTanh(),
+            "c3": TableConv2d(TABLE_I, 5),  # 10x10
+            "c3_squash": ScaledTanh(),
+            "s4": Subsampling(16),  # 5x5
+            "s4_squash": ScaledTanh(),
+            "c5": nn.Conv2d(16, 120, 5),  # 1x1
+            "c5_squash": ScaledTanh(),
+            "flatten": nn.Flatten(),
+            "f6": nn.Linear(120, 84),
+            "f6_squash": ScaledTanh(),
+            "output": nn.Linear(84, num_classes),
+        }
+    )
+    for layer in model:
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            bound = 2.4 / int(np.prod(layer.weight.shape[1:]))
+            init.uniform_(layer.weight, -bound, bound)
+            if layer.bias is not None:
+                init.uniform_(layer.bias, -bound, bound)
+    return model
+
+
+# Table I: which maps of S2 (columns of the paper's table: maps of C3) feed each map of C3.
+TABLE_I: tuple[tuple[int, ...], ...] = (
+    *(tuple((i + j) % 6 for j in range(3)) for i in range(6)),
+    *(tuple((i + j) % 6 for j in range(4)) for i in range(6)),
+    (0, 1, 3, 4),
+    (1, 2, 4, 5),
+    (0, 2, 3, 5),
+    (0, 1, 2, 3, 4, 5),
+)
+
+
+class ScaledTanh(nn.Layer):
+    """1.7159 tanh(2/3 x): f(1) = 1 and f(-1) = -1 (appendix A)."""
+
+    AMPLITUDE, SLOPE = np.float32(1.7159), np.float32(2 / 3)
+
+    def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
+        y = F.tanh(self.SLOPE * x)
+        return self.AMPLITUDE * y, y if save else None
+
+    def grad(self, dy: Array, saved: Array, need: bool = True) -> tuple[Array | None, Gradients]:
+        if not need:
+            return None, []
+        return F.tanh_backward((self.AMPLITUDE * self.SLOPE) * dy, saved), []
+
+
+class Subsampling(nn.Layer):
+    """y[c] = coefficient[c] * (mean of each 2x2 window of x[c]) + bias[c], both trainable.
+
+    The paper adds the four pixels; the mean only rescales the coefficient, which starts at 1.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.coefficient = nn.Parameter(np.ones(channels, np.float32))
+        self.bias = nn.Parameter(np.zeros(channels, np.float32))
+
+    def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
+        mean = F.avg_pool2d(x, 2)
+        y = mean * self.coefficient.data[:, None, None] + self.bias.data[:, None, None]
+        return y, (mean, x.shape) if save else None
+
+    def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
+        mean, shape = saved
+        gradients = []
+        if self.coefficient.requires_grad:
+            gradients.append((self.coefficient, (dy * mean).sum(axis=(0, 2, 3))))
+        if self.bias.requires_grad:
+            gradients.append((self.bias, dy.sum(axis=(0, 2, 3))))
+        dx = None
+        if need:
+            dx = F.avg_pool2d_backward(dy * self.coefficient.data[:, None, None], shape, 2)
+        return dx, gradients
+
+
+class TableConv2d(nn.Layer):
+    """A convolution whose output map k sees the input maps ``table[k]`` only.
+
+    ``weight`` holds one kernel a connection, (connections, size, size), ``bias`` one value a map.
+    """
+
+    def __init__(self, table: tuple[tuple[int, ...], ...], size: int) -> None:
+        super().__init__()
+        self._to = np.array([k for k, maps in enumerate(table) for _ in maps])
+        self._from = np.array([c for maps in table for c in maps])
+        self._dense = (len(table), int(self._from.max()) + 1, size, size)
+        self.weight = nn.Parameter(np.empty((len(self._to), size, size), np.float32))
+        self.bias = nn.Parameter(np.zeros(len(table), np.float32))
+        # Within 2.4 / fan in (appendix A), the fan in differing from map to map.
+        init.uniform_(self.weight, -1, 1)
+        fan_in = np.array([len(table[k]) * size * size for k in self._to], np.float32)
+        self.weight.data *= (2.4 / fan_in)[:, None, None]
+
+    def _dense_weight(self) -> Array:
+        dense = np.zeros(self._dense, self.weight.data.dtype)
+        dense[self._to, self._from] = self.weight.data
+        return dense
+
+    def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
+        return F.conv2d(x, self._dense_weight(), self.bias.data), x if save else None
+
+    def grad(self, dy: Array, saved: Array, need: bool = True) -> tuple[Array | None, Gradients]:
+        wanted = (need, self.weight.requires_grad, self.bias.requires_grad)
+        weight = self._dense_weight()
+        dx, dw, db = F.conv2d_backward(dy, saved, weight, self.bias.data, need=wanted)
+        gradients = [] if dw is None else [(self.weight, dw[self._to, self._from])]
+        return dx, gradients + ([] if db is None else [(self.bias, db)])

@@ -1,0 +1,46 @@
+"""Layers with the constructors of ``torch.nn``. ``Module`` is an alias of ``Layer``.
+
+A step reads::
+
+    loss = criterion(model(x), labels)        # a float
+    model.backward(criterion.backward())      # gradients accumulate in p.grad until zero_grad
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+
+from striate.nn import init, utils
+from striate.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from striate.nn.convolution import Conv2d
+from striate.nn.dropout import Dropout
+from striate.nn.graph import Graph, Node, Sequential
+from striate.nn.layer import Layer, Parameter
+from striate.nn.linear import Flatten, Linear
+from striate.nn.loss import CrossEntropyLoss
+from striate.nn.normalization import LocalResponseNorm
+from striate.nn.pooling import AvgPool2d, MaxPool2d
+
+Module = Layer
+
+__all__ = [
+    "AvgPool2d",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "Graph",
+    "Layer",
+    "Linear",
+    "LocalResponseNorm",
+    "LogSoftmax",
+    "MaxPool2d",
+    "Module",
+    "Node",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "init",
+    "utils",
+]

@@ -1,0 +1,32 @@
+"""LocalResponseNorm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import striate.functional as F
+from striate.functional._arguments import Array
+from striate.nn.layer import Gradients, Layer
+
+
+class LocalResponseNorm(Layer):
+    """x / (k + alpha / size * sum of squares over ``size`` channels)^beta: see
+    ``striate.functional.local_response_norm``.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
+        y = F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+        return y, x if save else None
+
+    def grad(self, dy: Array, saved: Array, need: bool = True) -> tuple[Array | None, Gradients]:
+        if not need:
+            return None, []
+        arguments = self.size, self.alpha, self.beta, self.k
+        return F.local_response_norm_backward(dy, saved, *arguments), []
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

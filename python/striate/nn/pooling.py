@@ -1,0 +1,87 @@
+"""MaxPool2d and AvgPool2d."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import striate.functional as F
+from striate.functional._arguments import Array, IntOrPair, pair, refuse
+from striate.nn.layer import Gradients, Layer
+
+
+class MaxPool2d(Layer):
+    """The largest pixel under each window: see ``striate.functional.max_pool2d``."""
+
+    def __init__(
+        self,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: IntOrPair = 0,
+        dilation: IntOrPair = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        refuse("MaxPool2d", return_indices=return_indices)
+        self.kernel_size = pair(kernel_size, "MaxPool2d", "kernel_size", 1)
+        self.stride = self.kernel_size if stride is None else pair(stride, "MaxPool2d", "stride", 1)
+        self.padding = pair(padding, "MaxPool2d", "padding")
+        self.dilation = pair(dilation, "MaxPool2d", "dilation", 1)
+        self.ceil_mode = ceil_mode
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+
+    def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
+        if not save:
+            return F.max_pool2d(x, *self._arguments()), None
+        y, indices = F.max_pool2d(x, *self._arguments(), return_indices=True)
+        return y, (indices, x.shape)
+
+    def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
+        return F.max_pool2d_backward(dy, *saved, *self._arguments()) if need else None, []
+
+    def extra_repr(self) -> str:
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class AvgPool2d(Layer):
+    """The mean of the pixels under each window: see ``striate.functional.avg_pool2d``."""
+
+    def __init__(
+        self,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: IntOrPair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = pair(kernel_size, "AvgPool2d", "kernel_size", 1)
+        self.stride = self.kernel_size if stride is None else pair(stride, "AvgPool2d", "stride", 1)
+        self.padding = pair(padding, "AvgPool2d", "padding")
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+        self.divisor_override = divisor_override
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return (
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
+
+    def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
+        return F.avg_pool2d(x, *self._arguments()), x.shape if save else None
+
+    def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
+        return F.avg_pool2d_backward(dy, saved, *self._arguments()) if need else None, []
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
