@@ -1,0 +1,126 @@
+"""What the trainer reads: samples, handed out as a batch for an array of indices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from striate.functional._arguments import Array
+
+Indices = npt.NDArray[np.int64]
+
+
+class Samples(Protocol):
+    """``len(samples)`` of them; ``samples[indices]`` is (float32 inputs (n, ...), labels (n,))."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: Indices) -> tuple[Array, npt.NDArray[Any]]: ...
+
+
+class ArraySamples:
+    """Images and labels in memory; ``transform`` turns a batch of images into float32 inputs."""
+
+    def __init__(
+        self,
+        images: npt.NDArray[Any],
+        labels: npt.NDArray[Any],
+        transform: Callable[[npt.NDArray[Any]], Array] | None = None,
+    ) -> None:
+        images, labels = np.asarray(images), np.asarray(labels)
+        if labels.ndim < 1 or len(images) != len(labels):
+            raise ValueError(
+                f"ArraySamples: images and labels must be equally many, got images "
+                f"{images.shape}, labels {labels.shape}"
+            )
+        self.images, self.labels, self.transform = images, labels, transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, indices: Indices) -> tuple[Array, npt.NDArray[Any]]:
+        images = self.images[indices]
+        if self.transform is not None:
+            images = self.transform(images)
+        return images, self.labels[indices]
+
+
+class Subset:
+    """Those of ``samples`` that stand at ``indices``."""
+
+    def __init__(self, samples: Samples, indices: Indices) -> None:
+        self.samples, self.indices = samples, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, indices: Indices) -> tuple[Array, npt.NDArray[Any]]:
+        return self.samples[self.indices[indices]]
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """uint8 images (n, H, W) -> float32 (n, 1, H + 2 pad, W + 2 pad): (pixel / 255 - mean) / std.
+
+    The padding has pixel value 0. Raises ValueError unless mean and std are finite, std > 0 and
+    0 <= pad <= 1024.
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
+    pad: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
+            raise ValueError(
+                f"Normalize: mean and std must be finite, std above 0, got {self.mean}, {self.std}"
+            )
+        if not isinstance(self.pad, int) or not 0 <= self.pad <= 1024:
+            raise ValueError(f"Normalize: pad must be in 0 .. 1024, got {self.pad}")
+
+    def __call__(self, images: npt.NDArray[Any]) -> Array:
+        if images.dtype != np.uint8 or images.ndim != 3:
+            raise ValueError(
+                f"Normalize: images must be uint8 (n, height, width), got {images.dtype} "
+                f"{images.shape}"
+            )
+        if self.pad:
+            images = np.pad(images, ((0, 0), (self.pad, self.pad), (self.pad, self.pad)))
+        table: Array = ((np.arange(256) / 255 - self.mean) / self.std).astype(np.float32)
+        inputs: Array = table[images][:, None]
+        return inputs
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able; ``Normalize(**description)`` is equal to this."""
+        return asdict(self)
+
+
+def permutation(n: int, seed: int, stream: int) -> Indices:
+    """The numbers 0 .. n - 1 in an order that depends on n, seed and stream only."""
+    key = np.array([seed, stream], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).permutation(n)
+
+
+def held_out(samples: int, fraction: float) -> int:
+    """How many of ``samples`` a validation split of ``fraction`` takes."""
+    return round(fraction * samples)
+
+
+class ShuffledBatches:
+    """The batches of each epoch, from the seed and the epoch's number alone: nothing to save."""
+
+    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def epoch(self, number: int) -> list[Indices]:
+        """The index arrays of epoch ``number`` (1, 2, ...); the last one may be smaller."""
+        order = permutation(self.samples, self.seed, number)
+        return [order[i : i + self.batch_size] for i in range(0, self.samples, self.batch_size)]
