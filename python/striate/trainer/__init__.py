@@ -1,0 +1,7 @@
+"""Training: epochs, schedules, checkpoints, and what is shown and written on the way."""
+
+from striate.trainer.callbacks import Callback, MetricsFile
+from striate.trainer.evaluation import Evaluation, evaluate
+from striate.trainer.trainer import Trainer, TrainingError
+
+__all__ = ["Callback", "Evaluation", "MetricsFile", "Trainer", "TrainingError", "evaluate"]

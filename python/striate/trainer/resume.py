@@ -1,0 +1,128 @@
+"""A trainer's whole state as named arrays and a description, and back."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from striate import _core, checkpoint
+from striate.checkpoint import CheckpointError
+from striate.trainer.evaluation import finite_or_none
+
+if TYPE_CHECKING:
+    from striate.trainer.trainer import Trainer
+
+FORMAT = 1
+
+
+def _settings(trainer: Trainer) -> dict[str, Any]:
+    """What must be equal for a resumed run to equal one that was not stopped."""
+    return {
+        "model": trainer.description.get("model"),
+        "data": trainer.description.get("data_sha256"),
+        "samples": trainer.samples,
+        "epochs": trainer.epochs,
+        "batch_size": trainer.batch_size,
+        "seed": trainer.seed,
+        "val_fraction": trainer.val_fraction,
+        "patience": trainer.patience,
+        "clip_grad_norm": trainer.clip_grad_norm,
+        "schedule": None if trainer.schedule is None else type(trainer.schedule).__name__,
+    }
+
+
+def snapshot(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(arrays, description) of a checkpoint."""
+    optimizer = trainer.optimizer.state_dict()
+    velocities = {f"optimizer/{i}": e["momentum_buffer"] for i, e in optimizer["state"].items()}
+    arrays = {f"model/{k}": v for k, v in trainer.model.state_dict().items()}
+    arrays |= velocities
+    arrays |= {f"best/{k}": v for k, v in trainer._best_weights.items()}
+    training = {
+        "format": FORMAT,
+        "version": _core.__version__,
+        "isa": _core.isa_name(),
+        "settings": _settings(trainer),
+        "step": trainer.step,
+        "epoch": trainer.epoch,
+        "partial": trainer._partial,
+        "best": {**trainer._best, "loss": finite_or_none(trainer._best["loss"])},
+        "history": trainer.history,
+        "optimizer": optimizer["param_groups"],
+        "schedule": None if trainer.schedule is None else trainer.schedule.state_dict(),
+    }
+    return arrays, {**trainer.description, "training": training}
+
+
+def restore(trainer: Trainer, path: Path) -> list[str]:
+    """Puts a checkpoint into ``trainer``; returns notes on what differs but may.
+
+    All or nothing: a checkpoint that does not fit raises CheckpointError and changes nothing.
+    """
+    arrays, description = checkpoint.load(path)
+    training = description.get("training")
+    if not isinstance(training, dict) or training.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: holds a model but no training to resume"
+            if training is None
+            else f"{path}: was written in a format that this version does not read"
+        )
+    weights = {k: v.copy() for k, v in trainer.model.state_dict().items()}
+    optimizer = trainer.optimizer.state_dict()
+    schedule = None if trainer.schedule is None else trainer.schedule.state_dict()
+    try:
+        _check_settings(training["settings"], _settings(trainer))
+        groups: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}, "best": {}}
+        for key, array in arrays.items():
+            kind, _, name = key.partition("/")
+            groups[kind][name] = array
+        counters = _counters(training, trainer)
+        trainer.model.load_state_dict(groups["best"] or groups["model"])  # the best must fit, too
+        trainer.model.load_state_dict(groups["model"])
+        velocities = {i: {"momentum_buffer": v} for i, v in groups["optimizer"].items()}
+        trainer.optimizer.load_state_dict(
+            {"state": velocities, "param_groups": training["optimizer"]}
+        )
+        if trainer.schedule is not None:
+            trainer.schedule.load_state_dict(training["schedule"])
+    except Exception as error:
+        trainer.model.load_state_dict(weights)
+        trainer.optimizer.load_state_dict(optimizer)
+        if trainer.schedule is not None:
+            trainer.schedule.load_state_dict(schedule)
+        what = f"{error}" if isinstance(error, ValueError) else f"not whole, {error!r}"
+        raise CheckpointError(f"{path}: {what}") from None
+    trainer.step, trainer.epoch, trainer.history, trainer._partial, trainer._best = counters
+    trainer._best_weights = groups["best"]
+    here = {"version": _core.__version__, "isa": _core.isa_name()}
+    return [
+        f"the checkpoint was written with {name} {training.get(name)}, this is {now}: the bits of "
+        "the run may differ"
+        for name, now in here.items()
+        if training.get(name) != now
+    ]
+
+
+def _check_settings(then: dict[str, Any], now: dict[str, Any]) -> None:
+    for name, value in now.items():
+        if then[name] != value:
+            raise ValueError(
+                f"was trained with {name}={then[name]}, so it cannot be resumed with {name}={value}"
+            )
+
+
+def _counters(training: dict[str, Any], trainer: Trainer) -> tuple[Any, ...]:
+    """(step, epoch, history, partial, best), each checked: the file may say anything."""
+    step, epoch, history = training["step"], training["epoch"], training["history"]
+    first = epoch * trainer.steps_per_epoch
+    if not (0 <= epoch <= trainer.epochs and first <= step <= first + trainer.steps_per_epoch):
+        raise ValueError(f"step {step} is not within epoch {epoch}")
+    if len(history) != epoch or not all(isinstance(metrics, dict) for metrics in history):
+        raise ValueError(f"its history is not one object for each of {epoch} epochs")
+    partial = {name: float(training["partial"][name]) for name in ("loss", "seconds")}
+    best = training["best"]
+    loss = math.inf if best["loss"] is None else float(best["loss"])
+    return int(step), int(epoch), history, partial, {"loss": loss, "epoch": int(best["epoch"])}

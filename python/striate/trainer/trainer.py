@@ -1,0 +1,300 @@
+"""Trainer: SGD in epochs, so that a run can be stopped after any step and resumed.
+
+The order of the batches, the dropout masks and the split come from the seed and the step's number
+alone; the rest (parameters, momentum, schedule, counters) is in the checkpoint. A run stopped
+after any step and resumed therefore equals one that was not, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from striate import checkpoint, nn, random
+from striate.data.dataset import Samples, ShuffledBatches, Subset, held_out, permutation
+from striate.functional._arguments import integer
+from striate.optim import SGD
+from striate.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from striate.trainer.callbacks import Callback, Metrics, MetricsFile
+from striate.trainer.evaluation import evaluate, finite_or_none
+from striate.trainer.interrupt import on_interrupt
+
+CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "metrics.jsonl"
+
+
+class TrainingError(RuntimeError):
+    """The training cannot go on; the message says at which step and what is kept."""
+
+
+class Trainer:
+    """Trains ``model`` with ``optimizer`` on cross-entropy (or another ``criterion``).
+
+    ``schedule``: one of striate.optim.lr_scheduler; OneCycleLR steps after every batch, the others
+    after every epoch (``schedule_every``, 'step' or 'epoch', overrides that). ``val_fraction`` of
+    the training set is split off for validation; early stopping (``patience`` epochs without a
+    lower validation loss; the best weights are restored) and ReduceLROnPlateau need it.
+    ``clip_grad_norm`` bounds the gradients' norm. ``out``: a folder for metrics.jsonl,
+    checkpoint.safetensors (after every epoch, and when stopped) and model.safetensors.
+    ``description``: JSON-able facts that both files carry (model, preprocessing, classes).
+
+    ``criterion(logits, labels)`` is a float and ``criterion.backward()`` its gradient; validation
+    always measures plain cross-entropy and accuracy. Raises ValueError or TypeError for an option
+    out of its range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Layer,
+        optimizer: SGD,
+        criterion: Any = None,
+        *,
+        epochs: int,
+        batch_size: int = 64,
+        seed: int = 0,
+        schedule: Any = None,
+        schedule_every: str | None = None,
+        val_fraction: float = 0.0,
+        patience: int | None = None,
+        clip_grad_norm: float | None = None,
+        out: str | Path | None = None,
+        description: dict[str, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        _check_options(epochs, batch_size, seed, val_fraction, patience, clip_grad_norm, schedule)
+        self.model, self.optimizer = model, optimizer
+        self.criterion = nn.CrossEntropyLoss() if criterion is None else criterion
+        self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
+        self.schedule = schedule
+        by_step = isinstance(schedule, OneCycleLR)
+        if schedule_every not in (None, "step", "epoch"):
+            raise ValueError(
+                f"Trainer: schedule_every must be 'step' or 'epoch', got {schedule_every!r}"
+            )
+        self.schedule_every = schedule_every or ("step" if by_step else "epoch")
+        self.val_fraction, self.patience = val_fraction, patience
+        self.clip_grad_norm = clip_grad_norm
+        self.out = None if out is None else Path(out)
+        self.description = dict(description or {})
+        self.callbacks = list(callbacks)
+        if self.out is not None:
+            self.callbacks.insert(0, MetricsFile(self.out / METRICS))
+
+        # All that a checkpoint has to remember besides parameters, momentum and schedule.
+        self.step = 0  # optimiser steps taken in all
+        self.epoch = 0  # epochs finished
+        self.history: list[Metrics] = []
+        self._partial = {"loss": 0.0, "seconds": 0.0}  # of the epoch under way
+        self._best: dict[str, Any] = {"loss": math.inf, "epoch": 0}
+        self._best_weights: dict[str, np.ndarray] = {}
+        self._stopping = False
+        self.notes: list[str] = []  # what differs from the checkpoint that was resumed
+        self.steps_per_epoch = self.samples = 0
+
+    def stop(self) -> None:
+        """Ends the training after the step under way, leaving a checkpoint."""
+        self._stopping = True
+
+    @property
+    def stopped(self) -> bool:
+        """Whether fit ended because of stop() or Ctrl-C, before its last epoch."""
+        return self._stopping
+
+    def fit(
+        self,
+        train: Samples,
+        validation: Samples | None = None,
+        resume: str | Path | None = None,
+    ) -> list[Metrics]:
+        """Trains to the last epoch; returns one object of metrics an epoch.
+
+        ``validation`` is measured after every epoch and never used to choose anything; with
+        ``val_fraction`` a part of ``train`` takes its place. ``resume``: a checkpoint of a run with
+        the same settings. Raises TrainingError for a loss that is not finite, CheckpointError for a
+        checkpoint that does not fit.
+        """
+        train, validation = self._split(train, validation)
+        batches = ShuffledBatches(len(train), self.batch_size, self.seed)
+        self.steps_per_epoch, self.samples = len(batches), len(train)
+        self._stopping = False
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+        if resume is not None:
+            from striate.trainer.resume import restore
+
+            self.notes = restore(self, Path(resume))
+        generator = random.Generator(self.seed)
+        self.model.train()
+        self.optimizer.zero_grad()
+        for callback in self.callbacks:
+            callback.on_fit_start(self)
+        try:
+            with on_interrupt(self.stop), random.use(generator):
+                while self.epoch < self.epochs and not self._stopping and not self._exhausted():
+                    self._run_epoch(train, validation, batches, generator)
+        finally:
+            for callback in self.callbacks:
+                callback.on_fit_end(self)
+        if self.epoch == self.epochs or self._exhausted():
+            self._stopping = False
+            self._finish()
+        else:
+            self.save_checkpoint()
+        return self.history
+
+    # --- one epoch, one step ---------------------------------------------------------------------
+
+    def _run_epoch(
+        self,
+        train: Samples,
+        validation: Samples | None,
+        batches: ShuffledBatches,
+        generator: random.Generator,
+    ) -> None:
+        todo = batches.epoch(self.epoch + 1)[self.step - self.epoch * len(batches) :]
+        for indices in todo:
+            started = time.perf_counter()
+            x, labels = train[indices]
+            generator.set_step(self.step)
+            loss = self._take_step(x, labels)
+            self._partial["loss"] += loss * len(labels)
+            self._partial["seconds"] += time.perf_counter() - started
+            for callback in self.callbacks:
+                callback.on_step_end(self, loss)
+            if self._stopping and self.step < (self.epoch + 1) * len(batches):
+                return
+        self._end_epoch(len(train), validation)
+
+    def _take_step(self, x: Any, labels: Any) -> float:
+        loss = float(self.criterion(self.model(x), labels))
+        if not math.isfinite(loss):
+            raise TrainingError(self._failure(f"the loss is {loss}"))
+        self.model.backward(self.criterion.backward(), input_grad=False)
+        if self.clip_grad_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
+            if not math.isfinite(norm):
+                raise TrainingError(self._failure(f"the gradients' norm is {norm}"))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.schedule is not None and self.schedule_every == "step":
+            self.schedule.step()
+        self.step += 1
+        return loss
+
+    def _end_epoch(self, samples: int, validation: Samples | None) -> None:
+        rate = self.optimizer.param_groups[0]["lr"]
+        result = None if validation is None else evaluate(self.model, validation)
+        self.epoch += 1
+        self._check_weights()
+        seconds = self._partial["seconds"]
+        metrics: Metrics = {
+            "epoch": self.epoch,
+            "train_loss": self._partial["loss"] / samples,
+            "val_loss": None if result is None else finite_or_none(result.loss),
+            "val_accuracy": None if result is None else result.accuracy,
+            "learning_rate": rate,
+            "seconds": round(seconds, 4),
+            "images_per_second": round(samples / max(seconds, 1e-9), 1),
+        }
+        self.history.append(metrics)
+        self._partial = {"loss": 0.0, "seconds": 0.0}
+        if result is not None and result.loss < self._best["loss"]:
+            self._best = {"loss": result.loss, "epoch": self.epoch}
+            if self.patience is not None:
+                self._best_weights = {k: v.copy() for k, v in self.model.state_dict().items()}
+        if self.schedule is not None and self.schedule_every == "epoch":
+            if isinstance(self.schedule, ReduceLROnPlateau):
+                self.schedule.step(metrics["val_loss"])
+            else:
+                self.schedule.step()
+        self.save_checkpoint()
+        for callback in self.callbacks:
+            callback.on_epoch_end(self, metrics)
+
+    def _exhausted(self) -> bool:
+        """Whether early stopping's patience is at its end."""
+        return self.patience is not None and self.epoch - self._best["epoch"] >= self.patience
+
+    def _finish(self) -> None:
+        if self._best_weights:
+            self.model.load_state_dict(self._best_weights)
+        self.model.eval()
+        if self.out is not None:
+            checkpoint.save(self.out / MODEL, self.model.state_dict(), self.description)
+
+    # --- files -----------------------------------------------------------------------------------
+
+    def save_checkpoint(self) -> None:
+        """Writes ``out``/checkpoint.safetensors; nothing without ``out``.
+
+        Raises TrainingError, and keeps the old one, if a weight is not finite.
+        """
+        self._check_weights()
+        if self.out is not None:
+            from striate.trainer.resume import snapshot
+
+            checkpoint.save(self.out / CHECKPOINT, *snapshot(self))
+
+    def _check_weights(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            if not np.isfinite(parameter.data).all():
+                raise TrainingError(self._failure(f"{name} is not finite", after=True))
+
+    def _failure(self, what: str, after: bool = False) -> str:
+        step = self.step if after else self.step + 1
+        where = f"{what} at step {step} (epoch {-(-step // max(1, self.steps_per_epoch))})"
+        kept = ""
+        if self.out is not None and (self.out / CHECKPOINT).exists():
+            kept = f"; the last good checkpoint is {self.out / CHECKPOINT}"
+        return f"{where}; a lower learning rate may help{kept}"
+
+    def _split(self, train: Samples, validation: Samples | None) -> tuple[Samples, Samples | None]:
+        if len(train) == 0:
+            raise ValueError("Trainer.fit: the training set has no samples")
+        if validation is not None and len(validation) == 0:
+            raise ValueError("Trainer.fit: the validation set has no samples")
+        if self.val_fraction == 0:
+            return train, validation
+        order = permutation(len(train), self.seed, 0)  # epochs count from 1
+        count = held_out(len(train), self.val_fraction)
+        if not 0 < count < len(train):
+            raise ValueError(
+                f"Trainer.fit: val_fraction={self.val_fraction} of {len(train)} samples leaves "
+                f"{len(train) - count} to train and {count} to validate"
+            )
+        return Subset(train, order[count:]), Subset(train, order[:count])
+
+
+def _check_options(
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    val_fraction: float,
+    patience: int | None,
+    clip_grad_norm: float | None,
+    schedule: Any,
+) -> None:
+    integer(epochs, "Trainer", "epochs")
+    integer(batch_size, "Trainer", "batch_size", 1)
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"Trainer: seed must be between 0 and 2^64 - 1, got {seed}")
+    if not 0 <= val_fraction < 1:
+        raise ValueError(f"Trainer: val_fraction must be in [0, 1), got {val_fraction}")
+    if patience is not None and patience < 1:
+        raise ValueError(f"Trainer: patience must be at least 1, got {patience}")
+    if clip_grad_norm is not None and not clip_grad_norm > 0:
+        raise ValueError(f"Trainer: clip_grad_norm must be positive, got {clip_grad_norm}")
+    if val_fraction == 0:
+        for name, wanted in (
+            ("patience", patience is not None),
+            ("ReduceLROnPlateau", isinstance(schedule, ReduceLROnPlateau)),
+        ):
+            if wanted:
+                raise ValueError(
+                    f"Trainer: {name} watches a validation set, which val_fraction splits off the "
+                    "training set; got val_fraction=0"
+                )
