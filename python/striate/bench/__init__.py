@@ -1,0 +1,1 @@
+"""Benchmarks against peers: the same work in processes of their own, turn by turn."""

@@ -1,0 +1,48 @@
+"""The command ``striate``. Each command is a module with add_parser(subparsers) and run(args)."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = ("train", "eval", "predict", "bench", "filter", "info")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns 0, 2 for an error (one sentence), 130 for Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="striate", description="Train and run convolutional networks."
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for command in COMMANDS:
+        importlib.import_module(f"striate.cli.{command}").add_parser(subparsers)
+    args = parser.parse_args(argv)
+    if args.version:
+        from striate import __version__
+
+        print(f"striate {__version__}")
+        return 0
+    if args.command is None:
+        parser.print_help()
+        return 2
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        print("striate: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `striate ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}" if str(error) else "not enough memory")
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        return _fail(str(error))
+
+
+def _fail(message: str) -> int:
+    print(f"striate: error: {message}", file=sys.stderr)
+    return 2

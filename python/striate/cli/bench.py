@@ -1,0 +1,71 @@
+"""striate bench WORK"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from typing import Any
+
+from striate.cli._common import add_threads, integer
+
+# What each work is compared with when --against is not given.
+_DEFAULT = {"lenet5": ["torch"], "gemm": ["numpy"], "import": ["numpy"]}
+_KNOWN = {"lenet5": ["torch"], "gemm": ["numpy", "torch"], "import": ["numpy", "torch"]}
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure against peers, taking turns",
+        description="Runs a work in Striate and in its peers, each in a process of its own, turn "
+        "by turn, and prints medians and the median of the turns' ratios. lenet5: a training step; "
+        "gemm: float32 matrix multiplication; import: the import alone.",
+    )
+    parser.add_argument("work", choices=sorted(_DEFAULT))
+    parser.add_argument("--against", metavar="PEER[,PEER]", help="torch, numpy")
+    parser.add_argument("--batch-size", type=integer(1), default=64, metavar="N", help="of lenet5")
+    parser.add_argument("--size", type=integer(1), default=1024, metavar="N", help="of gemm")
+    parser.add_argument("--pairs", type=integer(1), default=15, metavar="N", help="turns of each")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to FILE, too")
+    add_threads(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import striate
+    from striate import _core
+    from striate.bench import compare
+
+    known = _KNOWN[args.work]
+    peers = args.against.split(",") if args.against else _DEFAULT[args.work]
+    for peer in peers:
+        if peer not in known:
+            raise ValueError(f"--against: {args.work} knows {', '.join(known)}, got {peer!r}")
+    for peer in compare.missing(peers):
+        print(f"{peer} is not installed, so it is left out", file=sys.stderr)
+    peers = [peer for peer in peers if peer not in compare.missing(peers)]
+
+    threads = args.threads or striate.get_num_threads()
+    rows: list[Any] = []
+    if args.work == "import":
+        rows = compare.compare_import(peers, args.pairs)
+    elif args.work == "lenet5":
+        label = f"lenet5 step, batch {args.batch_size}"
+        arguments = {"batch_size": args.batch_size}
+        rows = compare.compare("lenet5", label, arguments, peers, threads, args.pairs)
+    else:
+        for trans_a, trans_b in ((False, False), (False, True), (True, False), (True, True)):
+            label = f"gemm {args.size} {'T' if trans_a else 'N'}{'T' if trans_b else 'N'}"
+            arguments = {"size": args.size, "trans_a": trans_a, "trans_b": trans_b}
+            flop = 2.0 * args.size**3
+            rows += compare.compare("gemm", label, arguments, peers, threads, args.pairs, flop)
+    where = f"striate {striate.__version__}, {_core.isa_name()}, {threads} threads, "
+    where += f"{args.pairs} turns, Python {platform.python_version()} on {platform.machine()}"
+    print(where + "\n")
+    print(compare.table(rows))
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump({"where": where, "rows": [row._asdict() for row in rows]}, file, indent=1)
+    return 0

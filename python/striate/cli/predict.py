@@ -1,0 +1,53 @@
+"""striate predict CHECKPOINT IMAGE..."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from striate.cli._common import add_threads, integer, model_path, preparation, use_threads
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "predict",
+        help="recognise the digit in pictures",
+        description="Prints the most probable classes of each picture. Pictures are prepared as "
+        "MNIST was (light ink on dark, 20x20, centred by mass); the output says what was done.",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="any picture Pillow opens")
+    parser.add_argument("--top", type=integer(1), default=3, metavar="N", help="classes to print")
+    parser.add_argument("--json", action="store_true", help="one JSON object a picture")
+    add_threads(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    import striate.functional as F
+    from striate import models
+    from striate.data.digits import open_image, prepare_digit
+
+    use_threads(args)
+    path = model_path(args.checkpoint)
+    model, description = models.load(path)
+    classes, transform = preparation(path, description)
+    for image in args.images:
+        try:
+            digit, notes = prepare_digit(open_image(image))
+        except ValueError as error:
+            text = str(error)
+            raise ValueError(text if str(image) in text else f"{image}: {text}") from None
+        logits, _ = model.apply(transform(digit[None]), training=False, save=False)
+        probabilities = F.softmax(logits, 1)[0]
+        best = np.argsort(-probabilities, kind="stable")[: args.top]
+        if args.json:
+            top = [{"class": classes[i], "probability": float(probabilities[i])} for i in best]
+            print(json.dumps({"image": str(image), "top": top, "preparation": notes}))
+        else:
+            ranking = "   ".join(f"{classes[i]} {probabilities[i]:.1%}" for i in best)
+            print(f"{image}: {ranking}" + (f"   ({'; '.join(notes)})" if notes else ""))
+    return 0
