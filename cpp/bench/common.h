@@ -1,0 +1,50 @@
+// What the benchmarks share: arguments filled with numbers, a run per instruction set, GFLOP/s.
+#pragma once
+
+#include <benchmark/benchmark.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+
+namespace striate::bench {
+
+/// Numbers between -1 and 1 that no compiler can foresee and every run repeats.
+inline std::vector<float> numbers(int64_t count) {
+  std::vector<float> values(count);
+  uint32_t state = 1;
+  for (float& value : values) {
+    state = state * 1664525u + 1013904223u;
+    value = static_cast<float>(static_cast<int32_t>(state)) / 2147483648.0f;
+  }
+  return values;
+}
+
+/// Times run() on every instruction set of this machine, as "<name>/<instruction set>".
+template <class Run>
+void add(const std::string& name, double flop, const Run& run) {
+  for (const std::string& isa : cpu::supported_isas()) {
+    auto body = [=](benchmark::State& state) {
+      cpu::set_isa(isa);
+      for ([[maybe_unused]] auto _ : state) run();
+      state.counters["FLOP/s"] = benchmark::Counter(
+          flop, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
+      state.counters["threads"] = cpu::num_threads();
+    };
+    benchmark::RegisterBenchmark((name + "/" + isa).c_str(), body)
+        ->UseRealTime()
+        ->Unit(benchmark::kMicrosecond);
+  }
+}
+
+inline int run(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
+
+}  // namespace striate::bench
