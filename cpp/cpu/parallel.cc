@@ -73,7 +73,7 @@ const ThreadCount& default_count() {
 
 std::atomic<int> chosen_threads{0};  // by set_num_threads; 0: the default
 
-std::atomic<bool> team_started{false};      // this process has run a parallel region
+[[maybe_unused]] std::atomic<bool> team_started{false};  // this process has run a parallel region
 std::atomic<bool> team_forked_away{false};  // ... and is now a forked child without its threads
 
 #if defined(STRIATE_OPENMP)
@@ -141,7 +141,7 @@ FlushToZero::~FlushToZero() {
 
 void run_chunks(int64_t chunks, void (*run)(void*, int64_t), void* context) {
   if (chunks <= 0) return;
-  const int team = static_cast<int>(std::min<int64_t>(chunks, num_threads()));
+  [[maybe_unused]] const int team = static_cast<int>(std::min<int64_t>(chunks, num_threads()));
 #if defined(STRIATE_OPENMP) || defined(STRIATE_STD_THREAD)
   if (team > 1) {
     std::atomic<int64_t> next{0};
