@@ -241,3 +241,14 @@ def test_command_errors(
     assert error.startswith("striate: error: ")
     assert sentence in error
     assert error.count("\n") == 1
+
+
+def test_a_failed_write_leaves_what_stood_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, kept = tmp_path / "clear.png", tmp_path / "kept.jpg"
+    Image.new("RGBA", (8, 8), (1, 2, 3, 4)).save(source)
+    kept.write_bytes(b"a good picture")
+    assert main(["filter", str(source), "--kernel", "sharpen", "-o", str(kept)]) == 2
+    assert f"{kept}: the picture cannot be written" in capsys.readouterr().err
+    assert kept.read_bytes() == b"a good picture"
