@@ -39,6 +39,7 @@ LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "Linear": (lambda: nn.Linear(6, 4), (3, 6)),
     "MaxPool2d": (lambda: nn.MaxPool2d(3, 2, 1), (2, 2, 7, 7)),
     "AvgPool2d": (lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False), (2, 2, 7, 7)),
+    "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d((3, None)), (2, 2, 7, 5)),
     "ReLU": (nn.ReLU, (3, 4)),
     "Tanh": (nn.Tanh, (3, 4)),
     "Sigmoid": (nn.Sigmoid, (3, 4)),

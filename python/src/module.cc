@@ -10,6 +10,7 @@ template <class T>
 void register_ops(pybind11::module_& m) {
   using namespace striate::bindings;
   register_activation<T>(m);
+  register_adaptive_avg_pool2d<T>(m);
   register_conv2d<T>(m);
   register_cross_entropy<T>(m);
   register_dropout<T>(m);

@@ -9,6 +9,8 @@ namespace striate::bindings {
 template <class T>
 void register_activation(pybind11::module_& m);
 template <class T>
+void register_adaptive_avg_pool2d(pybind11::module_& m);
+template <class T>
 void register_conv2d(pybind11::module_& m);
 template <class T>
 void register_cross_entropy(pybind11::module_& m);

@@ -7,6 +7,8 @@
 #include "striate/conv2d.h"
 
 namespace striate {
+struct AdaptiveAvgPool2dShape;
+struct AdaptiveWindow;
 struct DropoutKey;
 struct LocalResponseNorm;
 struct Pool2dDivisor;
@@ -73,6 +75,14 @@ struct Kernels {
                              int64_t begin, int64_t end);
   void (*avg_pool2d_forward)(float* y, const float* x, const Pool2dShape& s,
                              const Pool2dDivisor& divisor, int64_t begin, int64_t end);
+
+  // adaptive_avg_pool2d.h
+  void (*adaptive_avg_pool2d_forward)(float* y, const float* x, const AdaptiveAvgPool2dShape& s,
+                                      const AdaptiveWindow* rows, const AdaptiveWindow* columns,
+                                      int64_t begin, int64_t end, float* line);
+  void (*adaptive_avg_pool2d_backward)(float* dx, const float* dy, const AdaptiveAvgPool2dShape& s,
+                                       const AdaptiveWindow* rows, const AdaptiveWindow* columns,
+                                       int64_t begin, int64_t end, float* line);
 
   // activation.h
   void (*relu_forward)(float* y, const float* x, int64_t n);

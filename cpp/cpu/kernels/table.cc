@@ -1,6 +1,7 @@
 // The micro-kernels of one instruction set: this file is compiled once for each, with its flags and
 // STRIATE_ISA as its namespace. Every kernel is static in here; only the table is seen outside.
 #include "cpu/kernels/activation.h"
+#include "cpu/kernels/adaptive_avg_pool2d.h"
 #include "cpu/kernels/avg_pool2d_backward.h"
 #include "cpu/kernels/conv2d.h"
 #include "cpu/kernels/dropout.h"
@@ -39,6 +40,9 @@ extern const Kernels kernels = {
 
     .max_pool2d_forward = max_pool2d_forward,
     .avg_pool2d_forward = avg_pool2d_forward,
+
+    .adaptive_avg_pool2d_forward = adaptive_avg_pool2d_forward,
+    .adaptive_avg_pool2d_backward = adaptive_avg_pool2d_backward,
 
     .relu_forward = relu_forward,
     .relu_backward = relu_backward,

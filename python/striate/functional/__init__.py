@@ -19,6 +19,8 @@ from striate.functional.linear import linear, linear_backward
 from striate.functional.loss import cross_entropy, cross_entropy_backward
 from striate.functional.normalization import local_response_norm, local_response_norm_backward
 from striate.functional.pooling import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
     avg_pool2d,
     avg_pool2d_backward,
     max_pool2d,
@@ -32,6 +34,8 @@ from striate.functional.softmax import (
 )
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
     "conv2d",

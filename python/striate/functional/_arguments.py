@@ -40,6 +40,14 @@ def pair(value: Any, op: str, name: str, least: int = 0) -> tuple[int, int]:
     return number, number
 
 
+def pair_or_none(value: Any, op: str, name: str, least: int = 0) -> tuple[int | None, int | None]:
+    """``pair``, but either of two may be None."""
+    if isinstance(value, Sequence) and len(value) == 2 and any(entry is None for entry in value):
+        height, width = (None if v is None else integer(v, op, name, least) for v in value)
+        return height, width
+    return pair(value, op, name, least)
+
+
 def number(value: Any, op: str, name: str) -> float:
     """``value`` as a float; TypeError if it is not a real number."""
     if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):

@@ -1,4 +1,4 @@
-"""max_pool2d, avg_pool2d: windows over planes, (N, C, H, W) or unbatched (C, H, W)."""
+"""max_pool2d, avg_pool2d, adaptive_avg_pool2d over planes, (N, C, H, W) or unbatched (C, H, W)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from striate import _core
-from striate.functional._arguments import Array, IntOrPair, integer, pair
+from striate.functional._arguments import Array, IntOrPair, integer, pair, pair_or_none
 
 Indices: TypeAlias = npt.NDArray[np.int32]
 
@@ -160,3 +160,34 @@ def avg_pool2d_backward(
     divisor = _divisor(op, divisor_override)
     shape = _shape(op, input_shape)
     return _core.avg_pool2d_backward(dy, shape, *window, ceil_mode, count_include_pad, divisor)
+
+
+def adaptive_avg_pool2d(input: Array, output_size: int | Sequence[int | None]) -> Array:
+    """The mean of each of ``output_size`` windows that share a plane out among them.
+
+    ``input``: float32 (N, C, H, W) or (C, H, W); ``output_size``: (P, Q), or one integer for both;
+    a None in the pair keeps the input's own height or width. Window p covers the rows
+
+        floor(p * H / P) .. ceil((p + 1) * H / P) - 1
+
+    and likewise across, so that windows touch where P divides H and else may overlap by one row.
+    P may be larger than H. torch also takes an output size of 0, for which it has no gradient.
+
+    Raises TypeError for another dtype; ValueError for another rank, an empty plane, or an
+    ``output_size`` below 1.
+    """
+    size = pair_or_none(output_size, "adaptive_avg_pool2d", "output_size", least=1)
+    return _core.adaptive_avg_pool2d_forward(input, size)
+
+
+def adaptive_avg_pool2d_backward(
+    dy: Array, input_shape: Sequence[int], output_size: int | Sequence[int | None]
+) -> Array:
+    """Gradient of adaptive_avg_pool2d: each element of ``dy`` is shared out over its window.
+
+    ``dy`` has the shape of adaptive_avg_pool2d's result for an input of ``input_shape``, else
+    ValueError.
+    """
+    op = "adaptive_avg_pool2d_backward"
+    size = pair_or_none(output_size, op, "output_size", least=1)
+    return _core.adaptive_avg_pool2d_backward(dy, _shape(op, input_shape), size)

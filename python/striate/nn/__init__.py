@@ -17,11 +17,12 @@ from striate.nn.layer import Layer, Parameter
 from striate.nn.linear import Flatten, Linear
 from striate.nn.loss import CrossEntropyLoss
 from striate.nn.normalization import LocalResponseNorm
-from striate.nn.pooling import AvgPool2d, MaxPool2d
+from striate.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 Module = Layer
 
 __all__ = [
+    "AdaptiveAvgPool2d",
     "AvgPool2d",
     "Conv2d",
     "CrossEntropyLoss",

@@ -1,11 +1,12 @@
-"""MaxPool2d and AvgPool2d."""
+"""MaxPool2d, AvgPool2d and AdaptiveAvgPool2d."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import striate.functional as F
-from striate.functional._arguments import Array, IntOrPair, pair, refuse
+from striate.functional._arguments import Array, IntOrPair, pair, pair_or_none, refuse
 from striate.nn.layer import Gradients, Layer
 
 
@@ -85,3 +86,23 @@ class AvgPool2d(Layer):
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AdaptiveAvgPool2d(Layer):
+    """The mean of each of ``output_size`` windows: see ``striate.functional.adaptive_avg_pool2d``.
+
+    A plane of any size becomes one of ``output_size``, so that linear layers may follow.
+    """
+
+    def __init__(self, output_size: int | Sequence[int | None]) -> None:
+        super().__init__()
+        self.output_size = pair_or_none(output_size, "AdaptiveAvgPool2d", "output_size", 1)
+
+    def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
+        return F.adaptive_avg_pool2d(x, self.output_size), x.shape if save else None
+
+    def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
+        return F.adaptive_avg_pool2d_backward(dy, saved, self.output_size) if need else None, []
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
