@@ -49,6 +49,13 @@ LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "Dropout": (lambda: nn.Dropout(0.4), (5, 6)),
     "Flatten": (nn.Flatten, (2, 3, 4)),
     "Sequential": (small_net, (2, 2, 4, 4)),
+    "Identity": (lambda: nn.Identity(54, unused=True), (3, 4)),
+    "ChannelAffine": (lambda: nn.ChannelAffine(3).requires_grad_(), (2, 3, 2, 2)),
+    "Bias": (lambda: nn.Bias((3, 1, 2)), (2, 3, 2, 2)),
+    "ZeroPad2d": (lambda: nn.ZeroPad2d((1, 0, 2, 3)), (2, 2, 3, 2)),
+    "Conv2d four pads": (lambda: nn.Conv2d(2, 2, 3, 2, (0, 2, 1, 3)), (1, 2, 4, 5)),
+    "MaxPool2d four pads": (lambda: nn.MaxPool2d(3, 2, (0, 1, 1, 0)), (2, 2, 5, 6)),
+    "AvgPool2d four pads": (lambda: nn.AvgPool2d(3, 2, (1, 0, 0, 1)), (2, 2, 5, 6)),
     "lenet5_1998": (models.lenet5_1998, (1, 1, 32, 32)),
 }
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float32]
 IntOrPair: TypeAlias = "int | Sequence[int]"
+Pads: TypeAlias = "tuple[int, int, int, int]"
 
 _LARGEST = 2**31 - 1
 
@@ -46,6 +47,26 @@ def pair_or_none(value: Any, op: str, name: str, least: int = 0) -> tuple[int | 
         height, width = (None if v is None else integer(v, op, name, least) for v in value)
         return height, width
     return pair(value, op, name, least)
+
+
+def padding_of(value: Any, op: str) -> tuple[int, ...]:
+    """``value`` as (height, width), or as four pads where it is a sequence of four."""
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        if len(value) == 4:
+            return tuple(integer(pad, op, "padding") for pad in value)
+        if len(value) != 2:
+            raise ValueError(
+                f"{op}: padding must be an integer, a pair (height, width) or four (top, left, "
+                f"bottom, right), got {value!r}"
+            )
+    return pair(value, op, "padding")
+
+
+def four_pads(value: Any, op: str) -> Pads:
+    """``value`` as (top, left, bottom, right): an integer, a pair or a sequence of four."""
+    pads = padding_of(value, op)
+    top, left, bottom, right = pads if len(pads) == 4 else (*pads, *pads)
+    return top, left, bottom, right
 
 
 def number(value: Any, op: str, name: str) -> float:

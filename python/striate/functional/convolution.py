@@ -5,24 +5,34 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from striate import _core
-from striate.functional._arguments import Array, IntOrPair, as_array, integer, ndim, needed, pair
+from striate.functional._arguments import (
+    Array,
+    IntOrPair,
+    Pads,
+    as_array,
+    four_pads,
+    integer,
+    ndim,
+    needed,
+    pair,
+)
 
-Padding: TypeAlias = "int | tuple[int, int] | str"
-_Geometry: TypeAlias = "tuple[tuple[int, int], tuple[int, int, int, int], tuple[int, int], int]"
+Padding: TypeAlias = "IntOrPair | str"
+_Geometry: TypeAlias = "tuple[tuple[int, int], Pads, tuple[int, int], int]"
 
 
 def _pads(
     op: str, padding: Padding, weight: Array, stride: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, int, int, int]:
+) -> Pads:
     """(top, left, bottom, right); 'same' puts the odd pixel at the bottom and right, as torch."""
     if not isinstance(padding, str):
-        height, width = pair(padding, op, "padding")
-        return height, width, height, width
+        return four_pads(padding, op)
     if padding == "valid":
         return 0, 0, 0, 0
     if padding != "same":
         raise ValueError(
-            f"{op}: padding must be an integer, a pair, 'same' or 'valid', got {padding!r}"
+            f"{op}: padding must be an integer, a pair, four pads, 'same' or 'valid', got "
+            f"{padding!r}"
         )
     if stride != (1, 1):
         raise ValueError(f"{op}: padding='same' needs stride 1, got stride {stride}")
@@ -57,8 +67,9 @@ def conv2d(
 
     ``input``: float32 (N, C, H, W) or unbatched (C, H, W); ``weight``: (K, C / groups, R, S);
     ``bias``: (K,) or None. ``stride``, ``dilation``: an integer or (height, width). ``padding``:
-    those, or 'valid' (none), or 'same' (output as large as the input; needs stride 1). Returns
-    float32 (N, K, P, Q), P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1.
+    those, or 'valid' (none), or 'same' (output as large as the input; needs stride 1), or, which
+    torch lacks, four pads (top, left, bottom, right). Returns float32 (N, K, P, Q),
+    P = (H + top + bottom - dilation (R - 1) - 1) // stride + 1.
 
     A strided view is read by one copy. Raises TypeError for other dtypes, ValueError for ranks,
     channels or sizes that do not fit.

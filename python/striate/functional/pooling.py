@@ -9,19 +9,26 @@ import numpy as np
 import numpy.typing as npt
 
 from striate import _core
-from striate.functional._arguments import Array, IntOrPair, integer, pair, pair_or_none
+from striate.functional._arguments import (
+    Array,
+    IntOrPair,
+    Pads,
+    four_pads,
+    integer,
+    pair,
+    pair_or_none,
+)
 
 Indices: TypeAlias = npt.NDArray[np.int32]
 
 
 def _window(
     op: str, kernel_size: Any, stride: Any, padding: Any
-) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]:
+) -> tuple[tuple[int, int], tuple[int, int], Pads]:
     """Kernel, stride (by default the kernel: windows that touch) and the four pads."""
     kernel = pair(kernel_size, op, "kernel_size", least=1)
     step = kernel if stride is None else pair(stride, op, "stride", least=1)
-    height, width = pair(padding, op, "padding")
-    return kernel, step, (height, width, height, width)
+    return kernel, step, four_pads(padding, op)
 
 
 def _shape(op: str, input_shape: Any) -> list[int]:
@@ -78,8 +85,9 @@ def max_pool2d(
         floor((H + 2 * padding - dilation * (kernel_size - 1) - 1) / stride) + 1
 
     elements; with ``ceil_mode`` the quotient is rounded up, but a window must start inside the
-    input or the padding before it. Padding counts as -inf. Of equal elements the first wins, row
-    by row; NaN wins over numbers, the last NaN over the others.
+    input or the padding before it. ``padding``: an integer, (height, width) or, which torch lacks,
+    four pads (top, left, bottom, right). Padding counts as -inf. Of equal elements the first wins,
+    row by row; NaN wins over numbers, the last NaN over the others.
 
     ``return_indices`` adds the winners' positions h * W + w in their (unpadded) input plane, which
     ``max_pool2d_backward`` takes; they are int32, where torch's are int64. A dilated window that
@@ -128,9 +136,9 @@ def avg_pool2d(
 ) -> Array:
     """The mean of each window (the sub-sampling of LeCun et al. 1998).
 
-    ``input``: float32 (N, C, H, W) or (C, H, W); sizes as in ``max_pool2d``, without dilation. The
-    sum is divided by ``divisor_override`` if given; else by the window's size, as far as it lies
-    inside the padded input (``count_include_pad``) or inside the input.
+    ``input``: float32 (N, C, H, W) or (C, H, W); ``padding`` and sizes as in ``max_pool2d``,
+    without dilation. The sum is divided by ``divisor_override`` if given; else by the window's
+    size, as far as it lies inside the padded input (``count_include_pad``) or inside the input.
 
     Raises TypeError for another dtype; ValueError for another rank, a padding above half of the
     kernel, a kernel larger than the padded input, or ``divisor_override=0``.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import striate.functional as F
-from striate.functional._arguments import Array, IntOrPair, integer, pair, refuse
+from striate.functional._arguments import Array, IntOrPair, integer, padding_of, pair, refuse
 from striate.functional.convolution import Padding
 from striate.nn import init
 from striate.nn.layer import Gradients, Layer, Parameter
@@ -52,7 +52,7 @@ class Conv2d(Layer):
             raise ValueError(f"Conv2d: padding must be 'same', 'valid' or numbers, got {padding!r}")
         if padding == "same" and self.stride != (1, 1):
             raise ValueError(f"Conv2d: padding='same' needs stride 1, got stride {self.stride}")
-        self.padding = padding if isinstance(padding, str) else pair(padding, "Conv2d", "padding")
+        self.padding = padding if isinstance(padding, str) else padding_of(padding, "Conv2d")
         self.dilation = pair(dilation, "Conv2d", "dilation", 1)
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         self.weight = Parameter(np.empty(shape, np.float32))

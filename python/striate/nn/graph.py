@@ -20,19 +20,21 @@ class Node(NamedTuple):
 class Graph(Layer):
     """A net as a list of nodes in topological order.
 
-    Value 0 is the graph's input, and the last node's output is its result. A node with one input
-    hands its layer an array, one with several a tuple of arrays (and gets a tuple of gradients
-    back). A value that several nodes read gets the sum of their gradients, added in the order of
-    the nodes. A layer may stand in several nodes: its gradients add up.
+    Value 0 is the graph's input, and the last node's output is its result. With ``inputs`` above 1
+    the values 0 .. inputs - 1 are the arrays of a tuple (and backward returns a tuple). A node with
+    one input hands its layer an array, one with several a tuple of arrays (and gets a tuple of
+    gradients back). A value that several nodes read gets the sum of their gradients, added in the
+    order of the nodes. A layer may stand in several nodes: its gradients add up.
     """
 
-    def __init__(self, nodes: Iterable[Node]) -> None:
+    def __init__(self, nodes: Iterable[Node], inputs: int = 1) -> None:
         super().__init__()
+        self.inputs = inputs
         self.nodes = list(nodes)
         self._check()
 
     def _check(self) -> None:
-        written = {0}
+        written = set(range(self.inputs))
         names = set()
         for node in self.nodes:
             if not isinstance(node.layer, Layer):
@@ -81,7 +83,7 @@ class Graph(Layer):
     def apply(self, x: Any, training: bool = False, save: bool = True) -> tuple[Any, Any]:
         """Runs the nodes. A layer that is itself in eval mode stays so in a graph that trains."""
         last_use = {v: i for i, node in enumerate(self.nodes) for v in node.inputs}
-        values: dict[int, Any] = {0: x}
+        values: dict[int, Any] = dict(enumerate(self._given(x)))
         saved = []
         for i, node in enumerate(self.nodes):
             inputs = tuple(values[v] for v in node.inputs)
@@ -106,7 +108,7 @@ class Graph(Layer):
     def grad(self, dy: Any, saved: Any, need: bool = True) -> tuple[Any, Gradients]:
         # A value's gradient is needed if the caller needs the input's, or if something trainable
         # stands before it.
-        needed = {0: need}
+        needed = dict.fromkeys(range(self.inputs), need)
         for node in self.nodes:
             needed[node.output] = node.layer.trainable() or any(needed[v] for v in node.inputs)
 
@@ -122,8 +124,20 @@ class Graph(Layer):
             if need_inputs:
                 for v, d in zip(node.inputs, (dx,) if len(node.inputs) == 1 else dx):
                     arrived.setdefault(v, []).insert(0, d)
-        dx = _sum(arrived[0]) if need and 0 in arrived else None
-        return dx, [pair for own in reversed(gradients) for pair in own]
+        dx = [_sum(arrived[v]) if need and v in arrived else None for v in range(self.inputs)]
+        return dx[0] if self.inputs == 1 else tuple(dx), [
+            pair for own in reversed(gradients) for pair in own
+        ]
+
+    def _given(self, x: Any) -> tuple[Any, ...]:
+        if self.inputs == 1:
+            return (x,)
+        if not isinstance(x, tuple) or len(x) != self.inputs:
+            got = f"a tuple of {len(x)}" if isinstance(x, tuple) else type(x).__name__
+            raise TypeError(
+                f"{type(self).__name__}: input must be a tuple of {self.inputs} arrays, got {got}"
+            )
+        return x
 
 
 def _sum(parts: list[Any]) -> Any:

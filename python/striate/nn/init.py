@@ -6,8 +6,10 @@ depend on the seed and on the order of the calls only.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -80,10 +82,28 @@ def xavier_uniform_(parameter: Parameter) -> Parameter:
 
 def torch_default_(weight: Parameter, bias: Parameter | None) -> None:
     """PyTorch's default of Conv2d and Linear: U(-1/sqrt(fan in), 1/sqrt(fan in)) for both."""
+    if _skipped.get():
+        return
     bound = 1 / math.sqrt(max(1, _fans(weight)[0]))
     uniform_(weight, -bound, bound)
     if bias is not None:
         uniform_(bias, -bound, bound)
+
+
+_skipped: ContextVar[bool] = ContextVar("skipped", default=False)
+
+
+@contextlib.contextmanager
+def skipped() -> Iterator[None]:
+    """Layers made inside draw no initial values (they are undefined): others will be written.
+
+    What torch.nn.utils.skip_init is for; the generator is left as it is.
+    """
+    token = _skipped.set(True)
+    try:
+        yield
+    finally:
+        _skipped.reset(token)
 
 
 NAMES: dict[str, Callable[[Parameter], Parameter]] = {

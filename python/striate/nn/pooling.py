@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import striate.functional as F
-from striate.functional._arguments import Array, IntOrPair, pair, pair_or_none, refuse
+from striate.functional._arguments import Array, IntOrPair, padding_of, pair, pair_or_none, refuse
 from striate.nn.layer import Gradients, Layer
 
 
@@ -26,7 +26,7 @@ class MaxPool2d(Layer):
         refuse("MaxPool2d", return_indices=return_indices)
         self.kernel_size = pair(kernel_size, "MaxPool2d", "kernel_size", 1)
         self.stride = self.kernel_size if stride is None else pair(stride, "MaxPool2d", "stride", 1)
-        self.padding = pair(padding, "MaxPool2d", "padding")
+        self.padding = padding_of(padding, "MaxPool2d")
         self.dilation = pair(dilation, "MaxPool2d", "dilation", 1)
         self.ceil_mode = ceil_mode
 
@@ -64,7 +64,7 @@ class AvgPool2d(Layer):
         super().__init__()
         self.kernel_size = pair(kernel_size, "AvgPool2d", "kernel_size", 1)
         self.stride = self.kernel_size if stride is None else pair(stride, "AvgPool2d", "stride", 1)
-        self.padding = pair(padding, "AvgPool2d", "padding")
+        self.padding = padding_of(padding, "AvgPool2d")
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
         self.divisor_override = divisor_override
 
