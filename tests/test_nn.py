@@ -355,6 +355,10 @@ def test_errors_name_the_layer() -> None:
         nn.Sequential(nn.ReLU(), F.relu)
     with pytest.raises(ValueError, match="p must be between 0 and 1, got 1.5"):
         nn.Dropout(1.5)
+    with pytest.raises(ValueError, match="LocalResponseNorm: size must be between 1 and .* got 0"):
+        nn.LocalResponseNorm(0)
+    with pytest.raises(TypeError, match="LocalResponseNorm: alpha must be a number, got '1'"):
+        nn.LocalResponseNorm(5, alpha="1")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="dropout: input must be float32, got float64"):
         nn.Dropout(0.5).eval()(np.ones(3))
     with pytest.raises(ValueError, match=r"padding='same' needs stride 1, got stride \(2, 2\)"):

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("train", "eval", "predict", "bench", "filter", "info")
+COMMANDS = ("train", "eval", "predict", "summary", "bench", "filter", "info")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,9 +8,24 @@ from typing import Any
 
 from striate import checkpoint, nn
 from striate.checkpoint import CheckpointError
+from striate.models.alexnet import alexnet, alexnet_2012
 from striate.models.lenet import lenet5, lenet5_1998
+from striate.models.transfer import Fit, freeze, load_fitting
 
-MODELS: dict[str, Callable[..., nn.Layer]] = {"lenet5": lenet5, "lenet5_1998": lenet5_1998}
+MODELS: dict[str, Callable[..., nn.Layer]] = {
+    "lenet5": lenet5,
+    "lenet5_1998": lenet5_1998,
+    "alexnet": alexnet,
+    "alexnet_2012": alexnet_2012,
+}
+
+# The images (C, H, W) that each model was designed for.
+INPUT_SHAPES: dict[str, tuple[int, int, int]] = {
+    "lenet5": (1, 28, 28),
+    "lenet5_1998": (1, 32, 32),
+    "alexnet": (3, 224, 224),
+    "alexnet_2012": (3, 227, 227),
+}
 
 
 def create(name: str, **arguments: Any) -> nn.Layer:
@@ -28,8 +43,10 @@ def load(path: str | Path) -> tuple[nn.Layer, dict[str, Any]]:
     """
     path = Path(path)
     arrays, description = checkpoint.load(path)
-    if "training" in description:
-        arrays = {k.removeprefix("model/"): v for k, v in arrays.items() if k.startswith("model/")}
+    if "model" not in description:
+        raise CheckpointError(f"{path}: does not say which model it holds; to start from its "
+                              "weights use striate.models.load_fitting")  # fmt: skip
+    arrays = checkpoint.model_arrays(arrays, description)
     arguments = description.get("arguments", {})
     largest = max((array.size for array in arrays.values()), default=0)
     try:
@@ -42,4 +59,16 @@ def load(path: str | Path) -> tuple[nn.Layer, dict[str, Any]]:
     return model.eval(), description
 
 
-__all__ = ["MODELS", "create", "lenet5", "lenet5_1998", "load"]
+__all__ = [
+    "INPUT_SHAPES",
+    "MODELS",
+    "Fit",
+    "alexnet",
+    "alexnet_2012",
+    "create",
+    "freeze",
+    "lenet5",
+    "lenet5_1998",
+    "load",
+    "load_fitting",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,28 @@ import striate.functional as F
 from striate import nn
 from striate.functional._arguments import Array
 from striate.nn import init
-from striate.nn.layer import Gradients
+from striate.nn.layer import Gradients, Window
 
 
 def lenet5(num_classes: int = 10) -> nn.Sequential:
-    """LeNet-5 with ReLU and max pooling, for (N, 1, 28, 28) images: 61,706 parameters."""
+    """LeNet-5 with ReLU and max pooling, for (N, 1, 28, 28) images: 61,706 parameters.
+
+    layer               output    sees   parameters  multiply-adds
+    input               1x28x28
+    conv1    Conv2d     6x28x28   5x5           156        117,600
+    relu1    ReLU       6x28x28   5x5
+    pool1    MaxPool2d  6x14x14   6x6
+    conv2    Conv2d     16x10x10  14x14       2,416        240,000
+    relu2    ReLU       16x10x10  14x14
+    pool2    MaxPool2d  16x5x5    16x16
+    flatten  Flatten    400       16x16
+    fc1      Linear     120       all        48,120         48,000
+    relu3    ReLU       120       all
+    fc2      Linear     84        all        10,164         10,080
+    relu4    ReLU       84        all
+    fc3      Linear     10        all           850            840
+    total                                    61,706        416,520
+    """
     return nn.Sequential(
         {
             "conv1": nn.Conv2d(1, 6, 5, padding=2),  # 28x28
@@ -45,6 +63,24 @@ def lenet5_1998(num_classes: int = 10) -> nn.Sequential:
     Where it departs: the paper's output layer measures the distance of F6 to ten fixed 7x12
     bitmaps (Euclidean RBF units) and trains by a maximum a posteriori criterion. Here the output is
     ``Linear(84, num_classes)`` trained by cross-entropy, which adds 850 parameters.
+
+    layer                   output    sees   parameters  multiply-adds
+    input                   1x32x32
+    c1         Conv2d       6x28x28   5x5           156        117,600
+    c1_squash  ScaledTanh   6x28x28   5x5
+    s2         Subsampling  6x14x14   6x6            12          1,176
+    s2_squash  ScaledTanh   6x14x14   6x6
+    c3         TableConv2d  16x10x10  14x14       1,516        150,000
+    c3_squash  ScaledTanh   16x10x10  14x14
+    s4         Subsampling  16x5x5    16x16          32            400
+    s4_squash  ScaledTanh   16x5x5    16x16
+    c5         Conv2d       120x1x1   32x32      48,120         48,000
+    c5_squash  ScaledTanh   120x1x1   32x32
+    flatten    Flatten      120       32x32
+    f6         Linear       84        all        10,164         10,080
+    f6_squash  ScaledTanh   84        all
+    output     Linear       10        all           850            840
+    total                                        60,850        328,096
     """
     model = nn.Sequential(
         {
@@ -127,6 +163,12 @@ class Subsampling(nn.Layer):
             dx = F.avg_pool2d_backward(dy * self.coefficient.data[:, None, None], shape, 2)
         return dx, gradients
 
+    def window(self, input_shape: tuple[int, ...]) -> Window:
+        return (2, 2), (2, 2)
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        return math.prod(output_shape)
+
 
 class TableConv2d(nn.Layer):
     """A convolution whose output map k sees the input maps ``table[k]`` only.
@@ -160,3 +202,9 @@ class TableConv2d(nn.Layer):
         dx, dw, db = F.conv2d_backward(dy, saved, weight, self.bias.data, need=wanted)
         gradients = [] if dw is None else [(self.weight, dw[self._to, self._from])]
         return dx, gradients + ([] if db is None else [(self.bias, db)])
+
+    def window(self, input_shape: tuple[int, ...]) -> Window:
+        return self._dense[2:], (1, 1)
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        return output_shape[0] * math.prod(output_shape[2:]) * self.weight.data.size

@@ -21,6 +21,7 @@ from striate.nn.merge import Add, Concat, Identity
 from striate.nn.normalization import LocalResponseNorm
 from striate.nn.padding import ConstantPad2d, ZeroPad2d
 from striate.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from striate.nn.summary import Row, Summary, summary
 
 Module = Layer
 
@@ -47,11 +48,14 @@ __all__ = [
     "Node",
     "Parameter",
     "ReLU",
+    "Row",
     "Sequential",
     "Sigmoid",
     "Softmax",
+    "Summary",
     "Tanh",
     "ZeroPad2d",
     "init",
+    "summary",
     "utils",
 ]

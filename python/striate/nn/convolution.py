@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import striate.functional as F
 from striate.functional._arguments import Array, IntOrPair, integer, padding_of, pair, refuse
 from striate.functional.convolution import Padding
 from striate.nn import init
-from striate.nn.layer import Gradients, Layer, Parameter
+from striate.nn.layer import Gradients, Layer, Parameter, Window
 
 
 class Conv2d(Layer):
@@ -75,6 +76,13 @@ class Conv2d(Layer):
     def _arguments(self) -> tuple[Any, ...]:
         bias = None if self.bias is None else self.bias.data
         return bias, self.stride, self.padding, self.dilation, self.groups
+
+    def window(self, input_shape: tuple[int, ...]) -> Window:
+        height, width = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size))
+        return (height, width), self.stride
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        return math.prod(output_shape) * math.prod(self.weight.shape[1:])
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"

@@ -10,6 +10,7 @@ import numpy as np
 from striate.functional._arguments import Array
 
 Gradients: TypeAlias = "list[tuple[Parameter, Array]]"
+Window: TypeAlias = "tuple[tuple[int, int], tuple[int, int]] | None"
 
 
 class Parameter:
@@ -193,6 +194,20 @@ class Layer:
             raise ValueError("zero_grad: set_to_none=False is not supported, though torch has it")
         for parameter in self.parameters():
             parameter.grad = None
+
+    # --- what it costs and sees: for summary ---------------------------------------------------
+
+    def window(self, input_shape: tuple[int, ...]) -> Window:
+        """((height, width), (stride down, across)) of the input that an element of the result
+        sees, holes included, for an input of ``input_shape`` (N, C, H, W); None: all of it.
+
+        This default is that of a layer that works element by element, or across channels.
+        """
+        return (1, 1), (1, 1)
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """Multiplications by a parameter that forward takes for a result of ``output_shape``."""
+        return 0
 
     # --- state -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import numpy as np
 import striate.functional as F
 from striate.functional._arguments import Array, as_array, integer, refuse
 from striate.nn import init
-from striate.nn.layer import Gradients, Layer, Parameter
+from striate.nn.layer import Gradients, Layer, Parameter, Window
 
 
 class Linear(Layer):
@@ -50,6 +50,12 @@ class Linear(Layer):
         dx, dw, db = F.linear_backward(dy, saved, self.weight.data, bias, need=wanted)
         pairs = ((self.weight, dw), (self.bias, db))
         return dx, [(p, g) for p, g in pairs if p is not None and g is not None]
+
+    def window(self, input_shape: tuple[int, ...]) -> Window:
+        return None
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        return math.prod(output_shape) * self.in_features
 
     def extra_repr(self) -> str:
         return (

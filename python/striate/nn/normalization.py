@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import striate.functional as F
-from striate.functional._arguments import Array
+from striate.functional._arguments import Array, integer, number
 from striate.nn.layer import Gradients, Layer
 
 
@@ -16,7 +16,10 @@ class LocalResponseNorm(Layer):
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
-        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        self.size = integer(size, "LocalResponseNorm", "size", 1)
+        self.alpha = number(alpha, "LocalResponseNorm", "alpha")
+        self.beta = number(beta, "LocalResponseNorm", "beta")
+        self.k = number(k, "LocalResponseNorm", "k")
 
     def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
         y = F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)

@@ -7,7 +7,7 @@ from typing import Any
 
 import striate.functional as F
 from striate.functional._arguments import Array, IntOrPair, padding_of, pair, pair_or_none, refuse
-from striate.nn.layer import Gradients, Layer
+from striate.nn.layer import Gradients, Layer, Window
 
 
 class MaxPool2d(Layer):
@@ -41,6 +41,10 @@ class MaxPool2d(Layer):
 
     def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.max_pool2d_backward(dy, *saved, *self._arguments()) if need else None, []
+
+    def window(self, input_shape: tuple[int, ...]) -> Window:
+        height, width = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size))
+        return (height, width), self.stride
 
     def extra_repr(self) -> str:
         return (
@@ -84,6 +88,9 @@ class AvgPool2d(Layer):
     def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.avg_pool2d_backward(dy, saved, *self._arguments()) if need else None, []
 
+    def window(self, input_shape: tuple[int, ...]) -> Window:
+        return self.kernel_size, self.stride
+
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
@@ -104,5 +111,17 @@ class AdaptiveAvgPool2d(Layer):
     def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.adaptive_avg_pool2d_backward(dy, saved, self.output_size) if need else None, []
 
+    def window(self, input_shape: tuple[int, ...]) -> Window:
+        height, width = (_widest(n, m) for n, m in zip(input_shape[2:], self.output_size))
+        return (height[0], width[0]), (height[1], width[1])
+
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
+
+
+def _widest(size: int, windows: int | None) -> tuple[int, int]:
+    """(the widest of the windows, the furthest step between two) over ``size`` elements."""
+    count = size if windows is None else windows
+    starts = [i * size // count for i in range(count)]
+    width = max(-(-(i + 1) * size // count) - start for i, start in enumerate(starts))
+    return width, -(-size // count)

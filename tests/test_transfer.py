@@ -1,0 +1,124 @@
+"""Weights from elsewhere, and parts of a model that do not train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import striate
+from checks import draw
+from striate import models, nn, optim
+from striate.checkpoint import CheckpointError
+
+
+def net(classes: int = 3) -> nn.Sequential:
+    return nn.Sequential({
+        "features": nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)),
+        "flatten": nn.Flatten(),
+        "classifier": nn.Linear(4 * 2 * 2, classes),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+def test_what_fits_is_loaded_and_the_rest_is_named(tmp_path: Path, suffix: str) -> None:
+    source, target = net(5).state_dict(), net(3)
+    before = {name: array.copy() for name, array in target.state_dict().items()}
+    arrays = {name: array for name, array in source.items() if name != "features.2.bias"}
+    path = tmp_path / f"weights.{suffix}"
+    if suffix == "npz":
+        np.savez(path, **arrays, other=np.zeros(2, np.float32))
+    else:
+        striate.save(path, arrays | {"other": np.zeros(2, np.float32)})
+    fit = models.load_fitting(target, path)
+    assert fit.loaded == ["features.0.weight", "features.0.bias", "features.2.weight"]
+    assert fit.missing == ["features.2.bias"]
+    assert fit.unexpected == ["other"]
+    assert fit.misshapen == [
+        "classifier.weight: (5, 16) in the file, (3, 16) in the model",
+        "classifier.bias: (5,) in the file, (3,) in the model",
+    ]
+    assert str(fit).startswith("3 of 6 parameters loaded; not in the file: features.2.bias; ")
+    for name, array in target.state_dict().items():
+        wanted = source[name] if name in fit.loaded else before[name]
+        np.testing.assert_array_equal(array, wanted)
+
+
+def test_a_trainers_checkpoint_gives_its_weights(tmp_path: Path) -> None:
+    arrays = {"model/bias": np.ones(2, np.float32), "optimizer/0": np.zeros(2, np.float32)}
+    striate.save(tmp_path / "c.safetensors", arrays, {"training": {}})
+    linear = nn.Linear(3, 2)
+    fit = models.load_fitting(linear, tmp_path / "c.safetensors")
+    assert (fit.loaded, fit.unexpected) == (["bias"], [])
+    np.testing.assert_array_equal(linear.bias.data, [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npz", b"PK\x03\x04 not really", "not a whole .npz file"),
+        ("a.npz", b"", "not a whole .npz file"),
+        ("a.safetensors", b"\x10\0\0\0\0\0\0\0{}", "not a whole safetensors file"),
+    ],
+)
+def test_files_that_are_not_whole(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        models.load_fitting(net(), tmp_path / name)
+
+
+def test_npz_never_unpickles(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.array([{"a": 1}], object))
+    with pytest.raises(CheckpointError, match="not a whole .npz file .*allow_pickle"):
+        models.load_fitting(net(), tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", x=np.zeros(3))
+    with pytest.raises(CheckpointError, match="b.npz: x must be float32, got float64"):
+        models.load_fitting(net(), tmp_path / "b.npz")
+
+
+def test_a_file_of_which_nothing_fits_is_refused(tmp_path: Path) -> None:
+    striate.save(tmp_path / "lenet.safetensors", models.lenet5().state_dict())
+    with pytest.raises(CheckpointError, match="nothing in it fits the model .0 of 6 parameters"):
+        models.load_fitting(net(), tmp_path / "lenet.safetensors")
+    with pytest.raises(FileNotFoundError, match="none.npz: no such file"):
+        models.load_fitting(net(), tmp_path / "none.npz")
+
+
+def test_frozen_parameters_stay_and_nothing_flows_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = net().train()
+    assert models.freeze(model, ["features"]) == [
+        "features.0.weight", "features.0.bias", "features.2.weight", "features.2.bias",
+    ]  # fmt: skip
+    called = []
+    for index in (0, 1, 2):
+        layer = model.features[index]
+        monkeypatch.setattr(layer, "grad", lambda *_, i=index: called.append(i))
+    needs = []
+    grad = model.classifier.grad
+    monkeypatch.setattr(
+        model.classifier,
+        "grad",
+        lambda dy, saved, need: needs.append(need) or grad(dy, saved, need),
+    )
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    criterion = nn.CrossEntropyLoss()
+    criterion(model(draw("transfer/x", (2, 1, 6, 6))), np.array([0, 1]))
+    model.backward(criterion.backward(), input_grad=False)
+    optimizer.step()
+    assert (called, needs) == ([], [False])
+    for name, array in model.state_dict().items():
+        assert np.array_equal(array, before[name]) == name.startswith("features"), name
+
+
+def test_freeze_refuses_a_prefix_that_is_none() -> None:
+    with pytest.raises(ValueError, match="no parameter starts with 'feat'; there are features, "
+                                         "classifier"):  # fmt: skip
+        models.freeze(net(), ["feat"])
+    with pytest.raises(ValueError, match="features, classifier leaves nothing to train"):
+        models.freeze(net(), ["features", "classifier"])
+    model = net()
+    assert models.freeze(model, ["features.0.weight"]) == ["features.0.weight"]
+    assert models.freeze(model, ["features.0."]) == ["features.0.weight", "features.0.bias"]
+    assert [p.requires_grad for p in model.parameters()] == [False, False, True, True, True, True]
