@@ -55,6 +55,11 @@ CASES = {
     "stride_beyond_the_kernel": Case((1, 2, 11, 11), (3, 2, 2, 2), stride=4),
     "deep": Case((1, 70, 5, 5), (19, 70, 3, 3), padding=1),
     "wide_row": Case((1, 1, 3, 70), (15, 1, 3, 3), padding=1),
+    "many_small_images": Case((96, 3, 7, 7), (36, 3, 3, 3), padding=1),
+    "many_small_images_grouped": Case((48, 6, 7, 5), (70, 3, 3, 3), padding=1, groups=2),
+    "slices_of_pixels": Case((2, 4, 20, 21), (33, 4, 3, 3), padding=1),
+    "many_channels_dilated": Case((2, 5, 12, 11), (34, 5, 3, 3), dilation=2, padding=2),
+    "many_channels_strided": Case((3, 3, 24, 23), (40, 3, 5, 5), stride=(3, 2), padding=(1, 2)),
 }
 
 
@@ -104,8 +109,10 @@ def geometries(draw_from: st.DrawFn) -> tuple[Case, int]:
     padding = (integers(0, 3), integers(0, 3))
     least = [max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, (r, s), padding)]
     c = integers(1, 5)
-    x = (integers(0, 3), c * groups, least[0] + integers(0, 9), least[1] + integers(0, 20))
-    w = (integers(1, 9) * groups, c, r, s)
+    n = draw_from(st.sampled_from([0, 1, 2, 3, 3, 70]))  # 37: small images side by side
+    x = (n, c * groups, least[0] + integers(0, 9), least[1] + integers(0, 20))
+    k = draw_from(st.sampled_from([*range(1, 10), 35]))  # 35: weights' gradients by tiles
+    w = (k * groups, c, r, s)
     return Case(x, w, draw_from(st.booleans()), stride, padding, dilation, groups), integers(0, 99)
 
 
