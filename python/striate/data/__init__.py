@@ -1,4 +1,4 @@
-"""Data sets: MNIST from inside the package, any other in the IDX format from a folder.
+"""Data sets: MNIST from inside the package, others in the IDX format or as folders of pictures.
 
     from striate.data import mnist
     train, test = mnist()
@@ -15,12 +15,16 @@ from striate.data.idx import (
     load_idx_folder,
     read_idx,
 )
+from striate.data.image_folder import ImageFolder
 from striate.data.packed import mnist
+from striate.data.pipeline import ImageTransform
 
 __all__ = [
     "DataError",
     "DataNotFoundError",
     "Dataset",
+    "ImageFolder",
+    "ImageTransform",
     "Split",
     "load_idx_folder",
     "mnist",

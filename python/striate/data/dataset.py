@@ -1,11 +1,16 @@
-"""What the trainer reads: samples, handed out as a batch for an array of indices."""
+"""What the trainer reads: samples, handed out as a batch for an array of indices.
+
+``batches`` is how training and evaluation get them. Samples that have a ``batches`` method of
+their own (pictures, which are decoded ahead) are asked for many batches at once; all others are
+indexed, one batch at a time.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +26,48 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, indices: Indices) -> tuple[Array, npt.NDArray[Any]]: ...
+
+
+class Draw(NamedTuple):
+    """Which augmentation: that of an epoch (1, 2, ...) of the run with a seed."""
+
+    seed: int
+    epoch: int
+
+    def generator(self, index: int) -> np.random.Generator:
+        """Random numbers for sample ``index``, which depend on nothing else, and on no order."""
+        key = np.array([self.seed, self.epoch], np.uint64)
+        # The last word keeps them apart from ``permutation``, whose counter begins at zero.
+        counter = np.array([0, index, 0, 1], np.uint64)
+        return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+class Batch(NamedTuple):
+    """``inputs`` float32 (n, ...), ``labels`` (n,), and a sentence for each sample left out."""
+
+    inputs: Array
+    labels: npt.NDArray[Any]
+    skipped: Sequence[str] = ()
+
+
+def batches(samples: Samples, todo: Sequence[Indices], draw: Draw | None = None) -> Iterator[Batch]:
+    """The batches of ``samples`` whose indices ``todo`` lists, in order.
+
+    With ``draw`` they are augmented for training, without it they are as evaluation sees them.
+    Close the iterator when it is left early: samples may have threads at work for it.
+    """
+    ahead = getattr(samples, "batches", None)
+    if ahead is not None:
+        yield from ahead(todo, draw)
+        return
+    for indices in todo:
+        yield Batch(*samples[indices])
+
+
+def sample_bytes(samples: Samples) -> int:
+    """How large the input made of one sample is; a sample is read if it has no ``input_shape``."""
+    shape = getattr(samples, "input_shape", None)
+    return int(samples[np.arange(1)][0].nbytes if shape is None else 4 * math.prod(shape))
 
 
 class ArraySamples:
@@ -61,6 +108,15 @@ class Subset:
 
     def __getitem__(self, indices: Indices) -> tuple[Array, npt.NDArray[Any]]:
         return self.samples[self.indices[indices]]
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Of one input, where ``samples`` knows it."""
+        return getattr(self.samples, "input_shape", None)
+
+    def batches(self, todo: Sequence[Indices], draw: Draw | None = None) -> Iterator[Batch]:
+        """As the function: an augmentation depends on the index in ``samples``."""
+        return batches(self.samples, [self.indices[indices] for indices in todo], draw)
 
 
 @dataclass(frozen=True)

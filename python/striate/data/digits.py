@@ -10,18 +10,18 @@ Source: LeCun, Bottou, Bengio, Haffner, 1998, section III.A.
 
 from __future__ import annotations
 
-import os
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.idx import DataError, DataNotFoundError
+from striate.data.decode import open_image
+from striate.data.idx import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+
+__all__ = ["open_image", "prepare_digit"]
 
 Floats = NDArray[np.float32]
 
@@ -31,37 +31,6 @@ _COARSE = 96  # longest side for what needs no detail: the background, connected
 _DIM = 16  # grey levels that even black is taken to have
 _MIN_CONTRAST = 0.06  # ink that darkens the paper by less is not seen
 _MIN_STROKE = 1.3  # in MNIST pixels; there, strokes measure 1.4 (1st percentile) to 4.6 (99th)
-
-
-def open_image(path: str | os.PathLike[str]) -> Picture:
-    """The picture in a file, decoded whole, by Pillow.
-
-    Raises DataError, with the path, if the file is not a picture, is truncated or corrupt, or has
-    more pixels than Pillow holds to be safe; DataNotFoundError if it is missing.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    path = Path(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path)
-            with image:
-                image.load()
-            return image
-    except FileNotFoundError:
-        raise DataNotFoundError(f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: this is a folder, expected a picture") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: not a picture in a format that Pillow reads") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        limit = f"{Image.MAX_IMAGE_PIXELS:,}"
-        raise DataError(
-            f"{path}: the picture is too large, expected at most {limit} pixels"
-        ) from None
-    except Exception as error:  # the decoders raise anything: SyntaxError, struct.error, EOFError
-        raise DataError(f"{path}: the picture cannot be read ({error})") from error
 
 
 def prepare_digit(image: Picture | NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[str]]:

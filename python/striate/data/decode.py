@@ -1,0 +1,268 @@
+"""Pictures decoded by Pillow: of any mode to RGB, only what is wanted, at the size it is wanted.
+
+Whatever is wrong with a file is one DataError with its path; no warning of Pillow's gets out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.data.idx import DataError, DataNotFoundError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+Pixels = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+
+# What a data set's files may be. Other formats of Pillow's are left alone: some run programs (EPS).
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "PPM", "TIFF", "JPEG2000", "AVIF")
+_ORIENTATION = 0x0112
+# A large picture is averaged over whole blocks first, down to this many times the wanted size.
+_REDUCING_GAP = 2.0
+
+
+class Region(NamedTuple):
+    """A part of a picture: ``box`` (left, upper, right, lower), in pixels of the upright picture,
+    scaled to ``size`` (width, height).
+    """
+
+    box: Box
+    size: tuple[int, int]
+
+
+Choose = Callable[[int, int], Sequence[Region]]  # from the upright picture's width and height
+
+
+def read_regions(path: str | os.PathLike[str], choose: Choose) -> list[Pixels]:
+    """The regions that ``choose(width, height)`` names of the picture in a file, decoded once.
+
+    Each is uint8 (h, w, 3) RGB, or (h, w) if the picture is grey; scaling is Pillow's bilinear
+    filter over all pixels that a result covers (antialiased). A JPEG is decoded at 1/2, 1/4 or 1/8
+    of its size where no region needs more. The picture is turned upright as its EXIF data say, a
+    transparent one is laid on white, and of 16 bits the upper 8 are kept.
+
+    Raises DataError, with the path, if the file is not a picture, is truncated or corrupt, or has
+    more pixels than Pillow holds to be safe; DataNotFoundError if it is missing.
+    """
+    from PIL import Image
+
+    with (
+        picture_errors(path),
+        open(path, "rb") as file,
+        Image.open(file, formats=_formats()) as image,
+    ):
+        _refuse_bomb(path, image)
+        turn = _TURNS.get(_orientation(image))
+        width, height = image.size
+        upright = (height, width) if turn is not None and turn.swaps else (width, height)
+        regions = [_to_stored(region, width, height, turn) for region in choose(*upright)]
+        scale = _draft(image, regions)
+        opaque = _opaque(image)
+        results = []
+        for box, size in regions:
+            part = opaque.resize(
+                size,
+                Image.Resampling.BILINEAR,
+                (
+                    max(0, box[0] / scale),
+                    max(0, box[1] / scale),
+                    min(opaque.width, box[2] / scale),
+                    min(opaque.height, box[3] / scale),
+                ),
+                _REDUCING_GAP,
+            )
+            if turn is not None:
+                part = part.transpose(Image.Transpose(turn.method))
+            results.append(np.asarray(part))
+        return results
+
+
+def open_image(path: str | os.PathLike[str]) -> Picture:
+    """The picture in a file, decoded whole, as it is stored, in any format that Pillow reads.
+
+    Raises DataError as read_regions does.
+    """
+    from PIL import Image
+
+    with picture_errors(path), open(path, "rb") as file:
+        image = Image.open(file)
+        with image:
+            _refuse_bomb(path, image)
+            image.load()
+        return image
+
+
+@contextlib.contextmanager
+def picture_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Whatever opening and decoding the picture at ``path`` raises becomes a DataError."""
+    from PIL import Image, UnidentifiedImageError
+
+    path = Path(path)
+    try:
+        with _without_warnings:
+            yield
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataNotFoundError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: this is a folder, expected a picture") from None
+    except UnidentifiedImageError:
+        empty = path.is_file() and path.stat().st_size == 0
+        why = ": the file is empty" if empty else " in a format that Pillow reads"
+        raise DataError(f"{path}: not a picture{why}") from None
+    except Image.DecompressionBombError:
+        raise DataError(_too_large(path)) from None
+    except Exception as error:  # the decoders raise anything: SyntaxError, struct.error, EOFError
+        what = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        what = what or type(error).__name__
+        raise DataError(f"{path}: the picture cannot be read ({what})") from error
+
+
+class _WithoutWarnings:
+    """While any thread is inside, what Pillow warns of is ignored.
+
+    ``warnings.catch_warnings`` is not for threads: the last one to leave would restore what another
+    had changed. This adds one filter for all, and the last one to leave takes away just that.
+    """
+
+    _MODULE = r"PIL\.(?#striate)"  # equal to no one else's filter
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filter: Any = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """In a forked child: the threads inside, and who held the lock, have stayed behind."""
+        self._lock = threading.Lock()
+        if self._inside:
+            self._inside = 0
+            self._remove()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            # A catch_warnings that was left meanwhile may have taken the filter with it.
+            if self._inside == 1 or self._filter not in warnings.filters:
+                warnings.filterwarnings("ignore", module=self._MODULE)
+                self._filter = warnings.filters[0]
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._remove()
+
+    def _remove(self) -> None:
+        with contextlib.suppress(ValueError):
+            warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
+
+
+_without_warnings = _WithoutWarnings()
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _refuse_bomb(path: str | os.PathLike[str], image: Picture) -> None:
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise DataError(_too_large(path))
+
+
+def _too_large(path: str | os.PathLike[str]) -> str:
+    from PIL import Image
+
+    limit = f"{Image.MAX_IMAGE_PIXELS:,}"
+    return f"{path}: the picture is too large, expected at most {limit} pixels"
+
+
+# --- upright -------------------------------------------------------------------------------------
+
+
+class _Turn(NamedTuple):
+    """How a stored picture is made upright, and where an upright point (x, y) is stored."""
+
+    method: int  # one of PIL.Image.Transpose
+    swaps: bool  # width and height
+    stored: Callable[[float, float, int, int], tuple[float, float]]  # x, y, stored width, height
+
+
+# By EXIF orientation; the methods are those of PIL.ImageOps.exif_transpose.
+_TURNS = {
+    2: _Turn(0, False, lambda x, y, w, h: (w - x, y)),  # FLIP_LEFT_RIGHT
+    3: _Turn(3, False, lambda x, y, w, h: (w - x, h - y)),  # ROTATE_180
+    4: _Turn(1, False, lambda x, y, w, h: (x, h - y)),  # FLIP_TOP_BOTTOM
+    5: _Turn(5, True, lambda x, y, w, h: (y, x)),  # TRANSPOSE
+    6: _Turn(4, True, lambda x, y, w, h: (y, h - x)),  # ROTATE_270
+    7: _Turn(6, True, lambda x, y, w, h: (w - y, h - x)),  # TRANSVERSE
+    8: _Turn(2, True, lambda x, y, w, h: (w - y, x)),  # ROTATE_90
+}
+
+
+def _orientation(image: Picture) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # corrupt EXIF data do not make a picture unreadable
+        return 1
+
+
+def _to_stored(region: Region, width: int, height: int, turn: _Turn | None) -> Region:
+    """The region in the stored picture's pixels; scaling before turning turns less."""
+    if turn is None:
+        return region
+    left, upper, right, lower = region.box
+    x0, y0 = turn.stored(left, upper, width, height)
+    x1, y1 = turn.stored(right, lower, width, height)
+    size = region.size[::-1] if turn.swaps else region.size
+    return Region((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), size)
+
+
+# --- decoding ------------------------------------------------------------------------------------
+
+
+def _draft(image: Picture, regions: Sequence[Region]) -> float:
+    """Has a JPEG decoded smaller if it can be; returns how many times smaller it becomes."""
+    width, height = image.size
+    across = max(size[0] / (box[2] - box[0]) for box, size in regions)
+    down = max(size[1] / (box[3] - box[1]) for box, size in regions)
+    drafted = image.draft(None, (math.ceil(width * across), math.ceil(height * down)))
+    return 1.0 if drafted is None else width / drafted[1][2]
+
+
+def _opaque(image: Picture) -> Picture:
+    """The picture in mode RGB, or L where it is grey."""
+    from PIL import Image
+
+    mode = image.mode
+    if mode.startswith("I"):  # a PNG of 16 bits; older Pillows open it as "I"
+        values = np.clip(np.asarray(image), 0, 0xFFFF) >> 8
+        return Image.fromarray(values.astype(np.uint8))
+    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    if mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if mode == "1" else "RGB")
