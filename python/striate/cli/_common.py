@@ -1,9 +1,8 @@
-"""What several commands share: number arguments, the data, the run's folder."""
+"""What several commands share: number arguments, what a checkpoint says, the run's folder."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,33 +50,15 @@ def use_threads(args: argparse.Namespace) -> None:
         striate.set_num_threads(args.threads)
 
 
-def load_data(folder: str | None) -> tuple[Any, str]:
-    """((train, test), what it is): the IDX files of ``folder``, or the MNIST in the package."""
-    from striate import data
-
-    dataset, source = (
-        (data.mnist(), "MNIST") if folder is None else (data.load_idx_folder(folder), folder)
-    )
-    for split, name in zip(dataset, ("training", "test")):
-        if len(split.labels) == 0:
-            raise ValueError(f"{source}: has no {name} images")
-    return dataset, source
-
-
-def fingerprint(split: Any) -> str:
-    """SHA-256 of a split's images and labels: which data a checkpoint was trained on."""
-    digest = hashlib.sha256(split.images.tobytes())
-    digest.update(split.labels.tobytes())
-    return digest.hexdigest()
-
-
 def preparation(path: Path, description: dict[str, Any]) -> tuple[list[str], Any]:
     """(classes, transform) that a checkpoint describes; CheckpointError if it does not.
 
-    A file may say anything, and the classes are printed.
+    The transform is a Normalize for digits, an ImageTransform for pictures. A file may say
+    anything, and the classes are printed.
     """
     from striate.checkpoint import CheckpointError
     from striate.data.dataset import Normalize
+    from striate.data.pipeline import KIND, ImageTransform
 
     classes, transform = description.get("classes"), description.get("transform")
     count = description.get("arguments", {}).get("num_classes", 10)
@@ -86,9 +67,18 @@ def preparation(path: Path, description: dict[str, Any]) -> tuple[list[str], Any
     if not all(isinstance(name, str) and name.isprintable() for name in classes):
         raise CheckpointError(f"{path}: the names of its classes are not all printable")
     try:
+        if isinstance(transform, dict) and transform.get("kind") == KIND:
+            return classes, ImageTransform.from_description(transform)
         return classes, Normalize(**transform)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: describes no preprocessing ({error})") from None
+
+
+def scores(result: Any, description: dict[str, Any]) -> str:
+    """An Evaluation's shares for a person: top-5, too, for more than five classes of pictures."""
+    text = f"accuracy {result.accuracy:.2%}"
+    folders = description.get("class_folders", [])
+    return text if len(folders) <= 5 else f"{text}, top-5 {result.top5:.2%}"
 
 
 def checkpoint_path(text: str) -> Path:

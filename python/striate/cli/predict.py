@@ -12,9 +12,10 @@ from striate.cli._common import add_threads, integer, model_path, preparation, u
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "predict",
-        help="recognise the digit in pictures",
-        description="Prints the most probable classes of each picture. Pictures are prepared as "
-        "MNIST was (light ink on dark, 20x20, centred by mass); the output says what was done.",
+        help="recognise what is in pictures",
+        description="Prints the most probable classes of each picture. The checkpoint knows how "
+        "pictures are prepared: for digits as MNIST was (light ink on dark, 20x20, centred by "
+        "mass), else resized and cropped; the output of digits says what was done.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="any picture Pillow opens")
@@ -29,19 +30,16 @@ def run(args: argparse.Namespace) -> int:
 
     import striate.functional as F
     from striate import models
-    from striate.data.digits import open_image, prepare_digit
+    from striate.data.pipeline import ImageTransform
 
     use_threads(args)
     path = model_path(args.checkpoint)
     model, description = models.load(path)
     classes, transform = preparation(path, description)
+    prepare = _prepare_picture if isinstance(transform, ImageTransform) else _prepare_digit
     for image in args.images:
-        try:
-            digit, notes = prepare_digit(open_image(image))
-        except ValueError as error:
-            text = str(error)
-            raise ValueError(text if str(image) in text else f"{image}: {text}") from None
-        logits, _ = model.apply(transform(digit[None]), training=False, save=False)
+        inputs, notes = prepare(image, transform)
+        logits, _ = model.apply(inputs, training=False, save=False)
         probabilities = F.softmax(logits, 1)[0]
         best = np.argsort(-probabilities, kind="stable")[: args.top]
         if args.json:
@@ -51,3 +49,24 @@ def run(args: argparse.Namespace) -> int:
             ranking = "   ".join(f"{classes[i]} {probabilities[i]:.1%}" for i in best)
             print(f"{image}: {ranking}" + (f"   ({'; '.join(notes)})" if notes else ""))
     return 0
+
+
+def _prepare_digit(path: str, transform: Any) -> tuple[Any, list[str]]:
+    """The network's input for the digit in a picture, and what was done to get it."""
+    from striate.data.digits import open_image, prepare_digit
+
+    try:
+        digit, notes = prepare_digit(open_image(path))
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if str(path) in text else f"{path}: {text}") from None
+    return transform(digit[None]), notes
+
+
+def _prepare_picture(path: str, transform: Any) -> tuple[Any, list[str]]:
+    """The network's input for a picture; its preparation needs no comment."""
+    import numpy as np
+
+    inputs = np.empty((1, *transform.shape), np.float32)
+    transform.evaluate(path, inputs[0])
+    return inputs, []

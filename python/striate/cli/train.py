@@ -13,18 +13,25 @@ from typing import Any
 from striate.cli._common import (
     add_threads,
     checkpoint_path,
-    fingerprint,
     integer,
-    load_data,
     number,
+    preparation,
+    scores,
     use_threads,
 )
+from striate.cli._data import TrainingData, add_picture_options, open_training_data
 
 SCHEDULES = ("one-cycle", "cosine", "step", "plateau", "constant")
 
-# Options that make the run what it is: --resume takes them from the checkpoint.
-_SETTINGS = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "schedule", "seed",
-             "val_fraction", "patience", "clip_grad_norm")  # fmt: skip
+# Options that make the run what it is: --resume takes them from the checkpoint. Those that a
+# checkpoint does not hold, because it is older than they are, stand at their default.
+_OPTIONAL: dict[str, Any] = {
+    "seed": 0, "val_fraction": 0.0, "patience": None, "clip_grad_norm": None, "pct_start": 0.3,
+    "augment": None, "resize": None, "crop": None, "workers": None, "strict_data": False,
+}  # fmt: skip
+_NEEDED = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "schedule")
+_SETTINGS = (*_NEEDED, *_OPTIONAL)
+_FREE = ("workers", "strict_data")  # may differ from the checkpoint's: the bits do not
 
 
 def add_parser(subparsers: Any) -> None:
@@ -33,12 +40,16 @@ def add_parser(subparsers: Any) -> None:
         help="train a model",
         description="Trains MODEL on MNIST, which is part of the package, or on --data. Writes "
         "metrics.jsonl, checkpoint.safetensors and model.safetensors into --out. The test images "
-        "are measured after every epoch and never used to choose anything. Options that are left "
-        "out come from the model's recipe (striate/recipes.py), and are printed.",
+        "(of a folder of pictures: those in val/) are measured and never used to choose anything. "
+        "Options that are left out come from the model's recipe (striate/recipes.py), and are "
+        "printed.",
     )
-    parser.add_argument("model", metavar="MODEL", help="lenet5 or lenet5_1998")
+    parser.add_argument("model", metavar="MODEL", help="lenet5, lenet5_1998, alexnet, alexnet_2012")
     parser.add_argument(
-        "--data", metavar="DIR", help="folder of IDX files (.gz or not), as Fashion-MNIST has them"
+        "--data",
+        metavar="DIR",
+        help="folder of IDX files (.gz or not), as Fashion-MNIST has them; or of pictures, "
+        "train/<class>/* and val/<class>/*",
     )
     parser.add_argument("--epochs", type=integer(1), metavar="N")
     parser.add_argument("--batch-size", type=integer(1), metavar="N")
@@ -46,6 +57,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--momentum", type=number(0), metavar="X")
     parser.add_argument("--weight-decay", type=number(0), metavar="X")
     parser.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate")
+    parser.add_argument(
+        "--pct-start",
+        type=number(0, 1),
+        metavar="X",
+        help="part of the steps in which one-cycle rises (default: 0.3)",
+    )
     parser.add_argument("--seed", type=integer(0, 2**63 - 1), metavar="N", help="default: 0")
     parser.add_argument(
         "--val-fraction",
@@ -61,6 +78,18 @@ def add_parser(subparsers: Any) -> None:
         help="stop after N epochs without a lower validation loss, and keep the best weights",
     )
     parser.add_argument("--clip-grad-norm", type=number(0), metavar="X")
+    parser.add_argument(
+        "--augment",
+        choices=("paper", "random-resized-crop", "crop", "none"),
+        help="how pictures are varied in training",
+    )
+    parser.add_argument(
+        "--resize", type=integer(1, 4096), metavar="N", help="of pictures: the short side"
+    )
+    parser.add_argument(
+        "--crop", type=integer(1, 4096), metavar="N", help="of pictures: the side of the input"
+    )
+    add_picture_options(parser)
     add_threads(parser)
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/MODEL)")
     parser.add_argument(
@@ -76,40 +105,59 @@ def run(args: argparse.Namespace) -> int:
     if args.model not in models.MODELS:
         raise ValueError(f"MODEL must be one of {', '.join(models.MODELS)}, got {args.model!r}")
     resume = None if args.resume is None else checkpoint_path(args.resume)
-    settings, kept_folder = _settings(args, recipes.RECIPES[args.model], resume)
+    settings, kept = _settings(args, recipes.RECIPES[args.model], resume)
+    transform = _transform(recipes.RECIPES[args.model].transform, settings, resume, kept)
     out = _choose_out(args, resume)
-    folder = args.data or kept_folder
-    dataset, source = load_data(folder)
-    return _train(args.model, settings, dataset, source, folder, out, resume)
+    folder = args.data or kept.get("data_folder")
+    data = open_training_data(args.model, transform, folder, settings)
+    return _train(args.model, settings, data, out, resume)
 
 
 def _settings(
     args: argparse.Namespace, recipe: Any, resume: Path | None
-) -> tuple[dict[str, Any], str | None]:
-    """The recipe's settings changed by the options given, or the checkpoint's; and its data."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The recipe's settings changed by the options given, or the checkpoint's; its description."""
     given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
     if resume is None:
-        defaults = {k: v for k, v in dataclasses.asdict(recipe).items() if k in _SETTINGS}
-        optional = {"seed": 0, "val_fraction": 0.0, "patience": None, "clip_grad_norm": None}
-        return {**defaults, **optional, **given}, None
+        defaults = {k: v for k, v in vars(recipe).items() if k in _SETTINGS}
+        if given.get("schedule", "plateau") != "plateau" and "patience" not in given:
+            defaults["val_fraction"] = 0.0  # nothing watches it
+        pipeline = {k: v for k, v in vars(recipe.transform).items() if k in _SETTINGS}
+        return {**_OPTIONAL, **defaults, **pipeline, **given}, {}
 
     from striate import checkpoint
 
     _, description = checkpoint.load(resume)
     kept = description.get("settings")
-    if not isinstance(kept, dict) or set(kept) != set(_SETTINGS) or "training" not in description:
+    whole = isinstance(kept, dict) and set(_NEEDED) <= set(kept) <= set(_SETTINGS)
+    if not whole or "training" not in description:
         raise checkpoint.CheckpointError(f"{resume}: holds a model but no training to resume")
+    kept = _OPTIONAL | dict(kept or {})
     for name in ("epochs", "batch_size"):
         if not isinstance(kept[name], int) or kept[name] < 1:
             raise checkpoint.CheckpointError(f"{resume}: {name} is {kept[name]!r}, not a number")
     if description.get("model") != args.model:
         raise ValueError(f"{resume}: holds {description.get('model')}, not {args.model}")
     for name, value in given.items():
-        if kept[name] != value:
+        if name not in _FREE and kept[name] != value:
             option = "--" + name.replace("_", "-")
             raise ValueError(f"{option} {value} differs from {kept[name]}, with which {resume} "
                              "was trained; a resumed run keeps its settings")  # fmt: skip
-    return dict(kept), description.get("data_folder")
+    return kept | {name: given[name] for name in _FREE if name in given}, description
+
+
+def _transform(
+    transform: Any, settings: dict[str, Any], resume: Path | None, kept: dict[str, Any]
+) -> Any:
+    """The recipe's transform with the settings in it, or the checkpoint's, statistics and all."""
+    from striate.data.pipeline import ImageTransform
+
+    if resume is not None:
+        return preparation(resume, kept)[1]
+    if isinstance(transform, ImageTransform):
+        parts = {name: settings[name] for name in ("augment", "resize", "crop")}
+        return dataclasses.replace(transform, **parts)
+    return transform
 
 
 def _choose_out(args: argparse.Namespace, resume: Path | None) -> Path:
@@ -130,42 +178,32 @@ def _choose_out(args: argparse.Namespace, resume: Path | None) -> Path:
 
 
 def _train(
-    name: str,
-    settings: dict[str, Any],
-    dataset: Any,
-    source: str,
-    folder: str | None,
-    out: Path,
-    resume: Path | None,
+    name: str, settings: dict[str, Any], data: TrainingData, out: Path, resume: Path | None
 ) -> int:
     import numpy as np
 
     import striate
-    from striate import models, optim, recipes
-    from striate.data.dataset import ArraySamples, held_out
+    from striate import models, optim
+    from striate.data.dataset import held_out
     from striate.trainer import Trainer, evaluate
     from striate.trainer.progress import progress
 
     started = time.perf_counter()
-    train, test = dataset
-    recipe = recipes.RECIPES[name]
+    for note in data.notes:
+        print(f"note: {note}", file=sys.stderr)
     striate.manual_seed(settings["seed"])
-    classes = int(max(train.labels.max(), test.labels.max())) + 1
-    model = models.create(name, num_classes=classes)
+    model = models.create(name, num_classes=data.num_classes)
     optimizer = optim.SGD(
         model.parameters(),
         lr=settings["lr"],
         momentum=settings["momentum"],
         weight_decay=settings["weight_decay"],
     )
-    samples = ArraySamples(train.images, train.labels, recipe.transform)
-    test_samples = ArraySamples(test.images, test.labels, recipe.transform)
-    for split in (samples, test_samples):  # what does not fit is said before anything is written
-        try:
-            model.apply(split[np.arange(1)][0], save=False)
-        except ValueError as error:
-            raise ValueError(f"{source}: its images do not fit {name} ({error})") from None
-    count = len(train.labels) - held_out(len(train.labels), settings["val_fraction"])
+    try:  # what does not fit is said before anything is written
+        model.apply(np.zeros((1, *data.input_shape), np.float32), save=False)
+    except ValueError as error:
+        raise ValueError(f"{data.source}: its images do not fit {name} ({error})") from None
+    count = len(data.train) - held_out(len(data.train), settings["val_fraction"])
     steps = -(-count // settings["batch_size"])
     watched = "validation" if settings["val_fraction"] else "test"
     trainer = Trainer(
@@ -181,22 +219,21 @@ def _train(
         out=out,
         description={
             "model": name,
-            "arguments": {"num_classes": classes},
-            "transform": recipe.transform.describe(),
-            "classes": [str(i) for i in range(classes)],
-            "data_folder": None if folder is None else str(Path(folder).resolve()),
-            "data_sha256": fingerprint(train),
+            "arguments": {"num_classes": data.num_classes},
+            **data.facts,
             "settings": settings,
         },
         callbacks=[progress(watched)],
     )
     parameters = sum(p.data.size for p in model.parameters())
-    print(f"{name}: {parameters:,} parameters, {source}: {len(train.labels):,} training and "
-          f"{len(test.labels):,} test images, {striate.get_num_threads()} threads")  # fmt: skip
+    print(f"{name}: {parameters:,} parameters, {data.source}: {len(data.train):,} training and "
+          f"{len(data.test):,} test images, {striate.get_num_threads()} threads")  # fmt: skip
+    for line in data.told:
+        print(line)
     print(f"{settings['epochs']} epochs, batches of {settings['batch_size']}, learning rate "
           f"{settings['lr']} ({settings['schedule']}), momentum {settings['momentum']}, "
           f"weight decay {settings['weight_decay']}, seed {settings['seed']}")  # fmt: skip
-    trainer.fit(samples, validation=test_samples, resume=resume)
+    trainer.fit(data.train, validation=data.test, resume=resume)
     for note in trainer.notes:
         print(f"note: {note}", file=sys.stderr)
     if trainer.stopped:
@@ -204,9 +241,11 @@ def _train(
         print(f"stopped after step {trainer.step}; go on with: "
               f"striate train {name} --resume {path}")  # fmt: skip
         return 130
-    result = evaluate(model, test_samples)
+    # Without a split the last epoch has measured these weights on the test images already.
+    result = None if settings["val_fraction"] else trainer.evaluation
+    result = evaluate(model, data.test) if result is None else result
     seconds = time.perf_counter() - started
-    print(f"test accuracy {result.accuracy:.2%} on {result.samples:,} images "
+    print(f"test {scores(result, data.facts)} on {result.samples:,} images "
           f"after {seconds:.1f} s; model: {out / 'model.safetensors'}")  # fmt: skip
     return 0
 
@@ -217,7 +256,11 @@ def _schedule(settings: dict[str, Any], optimizer: Any, steps: int) -> Any:
     kind, epochs = settings["schedule"], settings["epochs"]
     if kind == "one-cycle":
         return lr_scheduler.OneCycleLR(
-            optimizer, settings["lr"], total_steps=epochs * steps, cycle_momentum=False
+            optimizer,
+            settings["lr"],
+            total_steps=epochs * steps,
+            pct_start=settings["pct_start"],
+            cycle_momentum=False,
         )
     if kind == "cosine":
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)

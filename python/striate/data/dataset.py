@@ -8,7 +8,7 @@ indexed, one batch at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -50,7 +50,9 @@ class Batch(NamedTuple):
     skipped: Sequence[str] = ()
 
 
-def batches(samples: Samples, todo: Sequence[Indices], draw: Draw | None = None) -> Iterator[Batch]:
+def batches(
+    samples: Samples, todo: Sequence[Indices], draw: Draw | None = None
+) -> Generator[Batch, None, None]:
     """The batches of ``samples`` whose indices ``todo`` lists, in order.
 
     With ``draw`` they are augmented for training, without it they are as evaluation sees them.

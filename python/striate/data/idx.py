@@ -166,6 +166,11 @@ def load_idx_folder(folder: str | os.PathLike[str]) -> Dataset:
     return Dataset(train, test)
 
 
+def is_idx_folder(folder: str | os.PathLike[str]) -> bool:
+    """Whether ``folder`` holds any file with the name of an IDX file that load_idx_folder reads."""
+    return Path(folder).is_dir() and any(_NAME.fullmatch(name) for name in os.listdir(folder))
+
+
 def _find(folder: Path) -> dict[tuple[str, str], Path]:
     """The four files, by (part, kind): ("train", "images") and so on."""
     found: dict[tuple[str, str], Path] = {}

@@ -36,7 +36,7 @@ class ImageFolder:
     ``classes``: the folders that count as 0, 1, ... (of the training set); by default all that hold
     pictures, in order. ``class_names`` are those names, or what a ``classes.json`` beside ``root``
     (an object from folder to name) calls them. ``notes`` says what was left out: folders without
-    a picture, folders that are not in ``classes``; ``strict`` refuses them.
+    a picture, folders that are not in ``classes`` (``unknown``); ``strict`` refuses them.
 
     ``ten_crop``: ten crops a picture, (n, 10, 3, H, W), where nothing is augmented.
 
@@ -65,7 +65,8 @@ class ImageFolder:
         self.classes = list(classes)
         self.class_to_idx = {name: i for i, name in enumerate(self.classes)}
         unknown = [name for name, files in found if files and name not in self.class_to_idx]
-        count = sum(len(files) for name, files in found if name in unknown)
+        count = sum(len(files) for name, files in found if name not in self.class_to_idx)
+        self.unknown = unknown
         self._leave_out("of no class of the training set", unknown, f", {count:,} pictures")
         known = [(name, files) for name, files in found if files and name in self.class_to_idx]
         if not known:

@@ -37,8 +37,8 @@ class ImageTransform:
     * "crop": resized, a random crop, mirrored or not;
     * "none": as for evaluation.
 
-    ``striate.data.statistics.for_training_set`` completes "paper" with the training set's statistics. Raises ValueError
-    or TypeError for a value that is out of its range.
+    ``striate.data.statistics.for_training_set`` completes "paper" with what it needs of the
+    training set. Raises ValueError or TypeError for a value that is out of its range.
     """
 
     augment: str = "random-resized-crop"
@@ -108,7 +108,7 @@ class ImageTransform:
         if self.augment == "paper":
             if self.eigenvalues is None:
                 raise ValueError(
-                    "ImageTransform: augment='paper' lacks its eigenvalues; see striate.data.statistics"
+                    "ImageTransform: augment='paper' lacks eigenvalues; see striate.data.statistics"
                 )
             shift = transforms.colour_shift(generator, self.eigenvalues, self.eigenvectors)
         (pixels,) = read_regions(path, lambda w, h: [self._random(w, h, generator)])

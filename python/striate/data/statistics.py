@@ -39,12 +39,13 @@ def for_training_set(transform: ImageTransform, folder: ImageFolder) -> ImageTra
         return transform
     mean, covariance = rgb_statistics(folder, transform.resize, transform.crop)
     values, vectors = principal_components(covariance)
+    red, green, blue = (tuple(row) for row in vectors.tolist())
     return dataclasses.replace(
         transform,
         mean=tuple(mean.tolist()),
         std=(1 / 255,) * 3,
         eigenvalues=tuple(values.tolist()),
-        eigenvectors=tuple(tuple(row) for row in vectors.tolist()),
+        eigenvectors=(red, green, blue),
     )
 
 

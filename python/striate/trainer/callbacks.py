@@ -21,7 +21,10 @@ class Callback:
         """Before the first step; after resuming, if so."""
 
     def on_step_end(self, trainer: Trainer, loss: float) -> None:
-        """After every optimiser step; ``loss`` is that of its batch."""
+        """After every step; ``loss`` is that of its batch, NaN if nothing of it could be read."""
+
+    def on_validation_batch(self, trainer: Trainer, count: int, total: int) -> None:
+        """After ``count`` more of the ``total`` validation samples were measured."""
 
     def on_epoch_end(self, trainer: Trainer, metrics: Metrics) -> None:
         """After every epoch, with the object that metrics.jsonl gets."""

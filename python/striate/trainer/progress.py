@@ -36,7 +36,8 @@ class Lines(Callback):
         self.watched, self.stream = watched, stream
 
     def on_epoch_end(self, trainer: Trainer, metrics: Metrics) -> None:
-        print(epoch_line(trainer, metrics, self.watched), file=self.stream, flush=True)
+        for line in [epoch_line(trainer, metrics, self.watched), *trainer.skipped]:
+            print(line, file=self.stream, flush=True)
 
 
 class Bar(Callback):
@@ -47,6 +48,7 @@ class Bar(Callback):
         self._bar: Any = None
         self._task: Any = None
         self._loss: float | None = None
+        self._validated = 0  # samples of the validation under way
 
     def on_fit_start(self, trainer: Trainer) -> None:
         from rich.progress import (
@@ -70,18 +72,23 @@ class Bar(Callback):
         self._bar.start()
 
     def on_step_end(self, trainer: Trainer, loss: float) -> None:
-        self._loss = loss if self._loss is None else 0.98 * self._loss + 0.02 * loss
+        if loss == loss:  # not the NaN of a batch that could not be read
+            self._loss = loss if self._loss is None else 0.98 * self._loss + 0.02 * loss
         self._bar.update(
             self._task,
             completed=trainer.step,
             epoch=f"{min(trainer.epoch + 1, trainer.epochs)}/{trainer.epochs}",
-            loss=f"{self._loss:.4f}",
+            loss="" if self._loss is None else f"{self._loss:.4f}",
         )
 
+    def on_validation_batch(self, trainer: Trainer, count: int, total: int) -> None:
+        self._validated += count
+        self._bar.update(self._task, loss=f"{self.watched} {self._validated / total:.0%}")
+
     def on_epoch_end(self, trainer: Trainer, metrics: Metrics) -> None:
-        self._bar.console.print(
-            epoch_line(trainer, metrics, self.watched), highlight=False, soft_wrap=True
-        )
+        self._validated = 0
+        for line in [epoch_line(trainer, metrics, self.watched), *trainer.skipped]:
+            self._bar.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def on_fit_end(self, trainer: Trainer) -> None:
         self._bar.stop()

@@ -10,6 +10,7 @@ import numpy as np
 
 from striate import _core, checkpoint
 from striate.checkpoint import CheckpointError
+from striate.trainer.epoch import Partial
 from striate.trainer.evaluation import finite_or_none
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def snapshot(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         "settings": _settings(trainer),
         "step": trainer.step,
         "epoch": trainer.epoch,
-        "partial": trainer._partial,
+        "partial": trainer._partial.describe(),
         "best": {**trainer._best, "loss": finite_or_none(trainer._best["loss"])},
         "history": trainer.history,
         "optimizer": optimizer["param_groups"],
@@ -122,7 +123,8 @@ def _counters(training: dict[str, Any], trainer: Trainer) -> tuple[Any, ...]:
         raise ValueError(f"step {step} is not within epoch {epoch}")
     if len(history) != epoch or not all(isinstance(metrics, dict) for metrics in history):
         raise ValueError(f"its history is not one object for each of {epoch} epochs")
-    partial = {name: float(training["partial"][name]) for name in ("loss", "seconds")}
+    seen = min((step - first) * trainer.batch_size, trainer.samples)
+    partial = Partial.from_description(training["partial"], seen)
     best = training["best"]
     loss = math.inf if best["loss"] is None else float(best["loss"])
     return int(step), int(epoch), history, partial, {"loss": loss, "epoch": int(best["epoch"])}

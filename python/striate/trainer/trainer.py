@@ -7,6 +7,7 @@ after any step and resumed therefore equals one that was not, bit for bit.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Sequence
@@ -16,12 +17,22 @@ from typing import Any
 import numpy as np
 
 from striate import checkpoint, nn, random
-from striate.data.dataset import Samples, ShuffledBatches, Subset, held_out, permutation
+from striate.data.dataset import (
+    Draw,
+    Samples,
+    ShuffledBatches,
+    Subset,
+    batches,
+    held_out,
+    permutation,
+)
+from striate.data.idx import DataError
 from striate.functional._arguments import integer
 from striate.optim import SGD
 from striate.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from striate.trainer.callbacks import Callback, Metrics, MetricsFile
-from striate.trainer.evaluation import evaluate, finite_or_none
+from striate.trainer.epoch import Partial
+from striate.trainer.evaluation import Evaluation, evaluate, finite_or_none
 from striate.trainer.interrupt import on_interrupt
 
 CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "metrics.jsonl"
@@ -29,6 +40,10 @@ CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "met
 
 class TrainingError(RuntimeError):
     """The training cannot go on; the message says at which step and what is kept."""
+
+
+class _Stopped(Exception):
+    """Raised in the middle of a validation; never leaves the trainer."""
 
 
 class Trainer:
@@ -43,8 +58,10 @@ class Trainer:
     ``description``: JSON-able facts that both files carry (model, preprocessing, classes).
 
     ``criterion(logits, labels)`` is a float and ``criterion.backward()`` its gradient; validation
-    always measures plain cross-entropy and accuracy. Raises ValueError or TypeError for an option
-    out of its range.
+    always measures plain cross-entropy and accuracy. Samples that cannot be read are left out of
+    their batch, counted in the epoch's metrics and named in ``skipped``; a batch without any takes
+    no optimiser step, but counts as one. Raises ValueError or TypeError for an option out of its
+    range.
     """
 
     def __init__(
@@ -88,11 +105,13 @@ class Trainer:
         self.step = 0  # optimiser steps taken in all
         self.epoch = 0  # epochs finished
         self.history: list[Metrics] = []
-        self._partial = {"loss": 0.0, "seconds": 0.0}  # of the epoch under way
+        self._partial = Partial()  # of the epoch under way
         self._best: dict[str, Any] = {"loss": math.inf, "epoch": 0}
         self._best_weights: dict[str, np.ndarray] = {}
         self._stopping = False
         self.notes: list[str] = []  # what differs from the checkpoint that was resumed
+        self.skipped: list[str] = []  # sentences on what the last epoch could not read
+        self.evaluation: Evaluation | None = None  # of the last epoch of this fit
         self.steps_per_epoch = self.samples = 0
 
     def stop(self) -> None:
@@ -115,12 +134,13 @@ class Trainer:
         ``validation`` is measured after every epoch and never used to choose anything; with
         ``val_fraction`` a part of ``train`` takes its place. ``resume``: a checkpoint of a run with
         the same settings. Raises TrainingError for a loss that is not finite, CheckpointError for a
-        checkpoint that does not fit.
+        checkpoint that does not fit, DataError if nothing can be read, or one sample of those that
+        refuse to leave any out (the checkpoint then holds all steps before it).
         """
         train, validation = self._split(train, validation)
-        batches = ShuffledBatches(len(train), self.batch_size, self.seed)
-        self.steps_per_epoch, self.samples = len(batches), len(train)
-        self._stopping = False
+        order = ShuffledBatches(len(train), self.batch_size, self.seed)
+        self.steps_per_epoch, self.samples = len(order), len(train)
+        self._stopping, self.evaluation = False, None
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
         if resume is not None:
@@ -135,7 +155,7 @@ class Trainer:
         try:
             with on_interrupt(self.stop), random.use(generator):
                 while self.epoch < self.epochs and not self._stopping and not self._exhausted():
-                    self._run_epoch(train, validation, batches, generator)
+                    self._run_epoch(train, validation, order, generator)
         finally:
             for callback in self.callbacks:
                 callback.on_fit_end(self)
@@ -152,22 +172,43 @@ class Trainer:
         self,
         train: Samples,
         validation: Samples | None,
-        batches: ShuffledBatches,
+        order: ShuffledBatches,
         generator: random.Generator,
     ) -> None:
-        todo = batches.epoch(self.epoch + 1)[self.step - self.epoch * len(batches) :]
-        for indices in todo:
-            started = time.perf_counter()
-            x, labels = train[indices]
-            generator.set_step(self.step)
-            loss = self._take_step(x, labels)
-            self._partial["loss"] += loss * len(labels)
-            self._partial["seconds"] += time.perf_counter() - started
-            for callback in self.callbacks:
-                callback.on_step_end(self, loss)
-            if self._stopping and self.step < (self.epoch + 1) * len(batches):
-                return
-        self._end_epoch(len(train), validation)
+        try:
+            self._train_epoch(train, order, generator)
+            if self.step == (self.epoch + 1) * len(order):
+                self._end_epoch(validation)
+        except _Stopped:
+            pass
+        except DataError:
+            self.save_checkpoint()
+            raise
+
+    def _train_epoch(
+        self, train: Samples, order: ShuffledBatches, generator: random.Generator
+    ) -> None:
+        """Trains on what is left of the epoch, until it ends or the training is to stop."""
+        todo = order.epoch(self.epoch + 1)[self.step - self.epoch * len(order) :]
+        draw, partial = Draw(self.seed, self.epoch + 1), self._partial
+        started = time.perf_counter()
+        with contextlib.closing(batches(train, todo, draw)) as stream:
+            for x, labels, skipped in stream:
+                partial.data_seconds += time.perf_counter() - started
+                partial.skip(skipped)
+                generator.set_step(self.step)
+                loss = math.nan
+                if len(labels):
+                    loss = self._take_step(x, labels)
+                    partial.loss += loss * len(labels)
+                    partial.seen += len(labels)
+                self._count_step()
+                partial.seconds += time.perf_counter() - started
+                for callback in self.callbacks:
+                    callback.on_step_end(self, loss)
+                if self._stopping:
+                    return
+                started = time.perf_counter()
 
     def _take_step(self, x: Any, labels: Any) -> float:
         loss = float(self.criterion(self.model(x), labels))
@@ -180,28 +221,40 @@ class Trainer:
                 raise TrainingError(self._failure(f"the gradients' norm is {norm}"))
         self.optimizer.step()
         self.optimizer.zero_grad()
+        return loss
+
+    def _count_step(self) -> None:
         if self.schedule is not None and self.schedule_every == "step":
             self.schedule.step()
         self.step += 1
-        return loss
 
-    def _end_epoch(self, samples: int, validation: Samples | None) -> None:
-        rate = self.optimizer.param_groups[0]["lr"]
-        result = None if validation is None else evaluate(self.model, validation)
-        self.epoch += 1
+    def _end_epoch(self, validation: Samples | None) -> None:
+        partial, rate = self._partial, self.optimizer.param_groups[0]["lr"]
+        if partial.seen == 0:
+            raise TrainingError(
+                f"none of the {self.samples:,} training samples can be read; {partial.named[0]}"
+            )
         self._check_weights()
-        seconds = self._partial["seconds"]
+        result = self.evaluation = None if validation is None else self._validate(validation)
+        self.epoch += 1
+        self.skipped = partial.sentences("training")
+        if result is not None and result.skipped:
+            unread = Partial()
+            unread.skip(result.skipped)
+            self.skipped += unread.sentences("validation")
         metrics: Metrics = {
             "epoch": self.epoch,
-            "train_loss": self._partial["loss"] / samples,
+            "train_loss": partial.loss / partial.seen,
             "val_loss": None if result is None else finite_or_none(result.loss),
             "val_accuracy": None if result is None else result.accuracy,
             "learning_rate": rate,
-            "seconds": round(seconds, 4),
-            "images_per_second": round(samples / max(seconds, 1e-9), 1),
+            "seconds": round(partial.seconds, 4),
+            "data_seconds": round(partial.data_seconds, 4),
+            "images_per_second": round(partial.seen / max(partial.seconds, 1e-9), 1),
+            "skipped": partial.skipped,
         }
         self.history.append(metrics)
-        self._partial = {"loss": 0.0, "seconds": 0.0}
+        self._partial = Partial()
         if result is not None and result.loss < self._best["loss"]:
             self._best = {"loss": result.loss, "epoch": self.epoch}
             if self.patience is not None:
@@ -211,9 +264,21 @@ class Trainer:
                 self.schedule.step(metrics["val_loss"])
             else:
                 self.schedule.step()
-        self.save_checkpoint()
+        self._write_checkpoint()
         for callback in self.callbacks:
             callback.on_epoch_end(self, metrics)
+
+    def _validate(self, validation: Samples) -> Evaluation:
+        """Raises _Stopped if the training is stopped meanwhile: resuming begins it again."""
+        stopping = self._stopping
+
+        def on_batch(count: int) -> None:
+            for callback in self.callbacks:
+                callback.on_validation_batch(self, count, len(validation))
+            if self._stopping and not stopping:
+                raise _Stopped
+
+        return evaluate(self.model, validation, on_batch=on_batch)
 
     def _exhausted(self) -> bool:
         """Whether early stopping's patience is at its end."""
@@ -234,6 +299,9 @@ class Trainer:
         Raises TrainingError, and keeps the old one, if a weight is not finite.
         """
         self._check_weights()
+        self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
         if self.out is not None:
             from striate.trainer.resume import snapshot
 
