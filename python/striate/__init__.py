@@ -19,6 +19,7 @@ from striate._core import __version__, empty_cache, get_backend, get_num_threads
 
 if TYPE_CHECKING:
     from striate import data, filters, functional, models, nn, optim, random
+    from striate import onnx as onnx
     from striate.checkpoint import load, save
     from striate.random import manual_seed
     from striate.trainer import Trainer
@@ -30,6 +31,7 @@ _MODULES = (
     "functional",
     "models",
     "nn",
+    "onnx",  # not in __all__: it needs the package of that name
     "optim",
     "random",
     "trainer",
@@ -85,4 +87,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "onnx"])
