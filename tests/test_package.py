@@ -155,3 +155,14 @@ def test_licences_are_there() -> None:
         pytest.skip("not installed: runs from a checkout")
     assert facts["License-Expression"] == "MIT AND CC-BY-SA-3.0"
     assert {"LICENSE", "LICENSES/CC-BY-SA-3.0.txt"} <= set(facts.get_all("License-File"))
+
+
+def test_the_wheel_carries_no_cpp_library() -> None:
+    """Headers and archive are a CMake component of their own: see tests/test_cpp_install.py."""
+    from importlib.metadata import PackageNotFoundError, files
+
+    try:
+        installed = files("striate")
+    except PackageNotFoundError:
+        pytest.skip("not installed: runs from a checkout")
+    assert not [f for f in installed or [] if f.suffix in (".h", ".a", ".cmake", ".cc")]

@@ -32,13 +32,7 @@ Pool2dShape divided(const AdaptiveAvgPool2dShape& s) {
           .P = s.P,
           .Q = s.Q,
           .stride_h = R,
-          .stride_w = S,
-          .top = 0,
-          .left = 0,
-          .bottom = 0,
-          .right = 0,
-          .dilation_h = 1,
-          .dilation_w = 1};
+          .stride_w = S};
 }
 
 constexpr Pool2dDivisor kWindowSize = {.count_include_pad = false, .divisor_override = 0};

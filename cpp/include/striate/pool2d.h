@@ -31,9 +31,9 @@ struct Pool2dShape {
   int64_t N, C, H, W;  // input
   int64_t R, S;        // window
   int64_t P, Q;        // output, by pool2d_output_size
-  int64_t stride_h, stride_w;
-  int64_t top, left, bottom, right;  // padding
-  int64_t dilation_h, dilation_w;
+  int64_t stride_h = 1, stride_w = 1;
+  int64_t top = 0, left = 0, bottom = 0, right = 0;  // padding
+  int64_t dilation_h = 1, dilation_w = 1;
 };
 
 // The functions below are static, not just inline: cpp/cpu/kernels/ compiles them once for each
