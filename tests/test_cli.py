@@ -70,6 +70,30 @@ def test_train_writes_a_run(run: Path) -> None:
     assert lines[-1]["val_accuracy"] > 0.85
 
 
+def test_init_and_freeze(
+    run: Path, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, _ = striate.load(run / "model.safetensors")
+    weights = {name: array for name, array in before.items() if name != "fc3.bias"}
+    np.savez(tmp_path / "weights.npz", **weights, **{"fc3.bias": np.zeros(7, np.float32)})
+    arguments = ["train", "lenet5", "--data", str(digits), "--init", str(tmp_path / "weights.npz"),
+                 "--freeze", "conv1", "--freeze", "conv2.weight", "--epochs", "2",
+                 "--out", str(tmp_path / "run")]  # fmt: skip
+    assert main(arguments) == 0
+    output = capsys.readouterr().out
+    assert ("weights.npz: 9 of 10 parameters loaded; of another shape: fc3.bias: (7,) in the file, "
+            "(10,) in the model\n") in output  # fmt: skip
+    assert "frozen: conv1.weight, conv1.bias, conv2.weight; 59,150 parameters train\n" in output
+    after, _ = striate.load(tmp_path / "run" / "model.safetensors")
+    same = {name for name in after if np.array_equal(after[name], before[name])}
+    assert same == {"conv1.weight", "conv1.bias", "conv2.weight"}
+    # A resumed run keeps what is frozen, and does not load again.
+    (tmp_path / "weights.npz").unlink()
+    assert main(["train", "lenet5", "--resume", str(tmp_path / "run")]) == 0
+    assert main(["train", "lenet5", "--resume", str(tmp_path / "run"), "--freeze", "fc1"]) == 2
+    assert "--freeze fc1 differs from conv1, conv2.weight" in capsys.readouterr().err
+
+
 def test_eval(run: Path, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outputs = []
     for name in ("model.safetensors", "checkpoint.safetensors", ""):
@@ -215,7 +239,11 @@ def test_errors_are_a_sentence(
     text = tmp_path / "text.png"
     text.write_text("not a picture")
     cases = {
-        "MODEL must be one of lenet5, lenet5_1998, got 'resnet'": ["train", "resnet"],
+        "alexnet, alexnet_2012, got 'resnet'": ["train", "resnet"],
+        "no parameter starts with 'features'; there are conv1,":
+            ["train", "lenet5", "--freeze", "features", "--out", str(tmp_path / "f")],
+        "nothing.npz: no such file":
+            ["train", "lenet5", "--init", "nothing.npz", "--out", str(tmp_path / "f")],
         "--out": ["train", "lenet5", "--out", str(run)],
         "already holds a run; go on with --resume": ["train", "lenet5", "--out", str(run)],
         "differs from 6, with which": ["train", "lenet5", "--resume", str(run), "--epochs", "7"],

@@ -28,6 +28,7 @@ SCHEDULES = ("one-cycle", "cosine", "step", "plateau", "constant")
 _OPTIONAL: dict[str, Any] = {
     "seed": 0, "val_fraction": 0.0, "patience": None, "clip_grad_norm": None, "pct_start": 0.3,
     "augment": None, "resize": None, "crop": None, "workers": None, "strict_data": False,
+    "init": None, "freeze": None,
 }  # fmt: skip
 _NEEDED = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "schedule")
 _SETTINGS = (*_NEEDED, *_OPTIONAL)
@@ -90,6 +91,19 @@ def add_parser(subparsers: Any) -> None:
         "--crop", type=integer(1, 4096), metavar="N", help="of pictures: the side of the input"
     )
     add_picture_options(parser)
+    parser.add_argument(
+        "--init",
+        metavar="FILE",
+        help="start from the weights in a .safetensors or .npz file: those whose names and shapes "
+        "fit; says which did not",
+    )
+    parser.add_argument(
+        "--freeze",
+        metavar="PREFIX",
+        action="append",
+        help="leave the parameters whose names start with PREFIX as they are, such as features; "
+        "may be given several times",
+    )
     add_threads(parser)
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/MODEL)")
     parser.add_argument(
@@ -136,12 +150,16 @@ def _settings(
     for name in ("epochs", "batch_size"):
         if not isinstance(kept[name], int) or kept[name] < 1:
             raise checkpoint.CheckpointError(f"{resume}: {name} is {kept[name]!r}, not a number")
+    frozen = kept["freeze"] or []
+    if not isinstance(frozen, list) or not all(isinstance(prefix, str) for prefix in frozen):
+        raise checkpoint.CheckpointError(f"{resume}: freeze is {frozen!r}, not a list of names")
     if description.get("model") != args.model:
         raise ValueError(f"{resume}: holds {description.get('model')}, not {args.model}")
     for name, value in given.items():
         if name not in _FREE and kept[name] != value:
             option = "--" + name.replace("_", "-")
-            raise ValueError(f"{option} {value} differs from {kept[name]}, with which {resume} "
+            now, then = (", ".join(v) if isinstance(v, list) else v for v in (value, kept[name]))
+            raise ValueError(f"{option} {now} differs from {then}, with which {resume} "
                              "was trained; a resumed run keeps its settings")  # fmt: skip
     return kept | {name: given[name] for name in _FREE if name in given}, description
 
@@ -193,6 +211,7 @@ def _train(
         print(f"note: {note}", file=sys.stderr)
     striate.manual_seed(settings["seed"])
     model = models.create(name, num_classes=data.num_classes)
+    started_from = _transfer(model, settings, resume)
     optimizer = optim.SGD(
         model.parameters(),
         lr=settings["lr"],
@@ -228,7 +247,7 @@ def _train(
     parameters = sum(p.data.size for p in model.parameters())
     print(f"{name}: {parameters:,} parameters, {data.source}: {len(data.train):,} training and "
           f"{len(data.test):,} test images, {striate.get_num_threads()} threads")  # fmt: skip
-    for line in data.told:
+    for line in [*data.told, *started_from]:
         print(line)
     print(f"{settings['epochs']} epochs, batches of {settings['batch_size']}, learning rate "
           f"{settings['lr']} ({settings['schedule']}), momentum {settings['momentum']}, "
@@ -248,6 +267,20 @@ def _train(
     print(f"test {scores(result, data.facts)} on {result.samples:,} images "
           f"after {seconds:.1f} s; model: {out / 'model.safetensors'}")  # fmt: skip
     return 0
+
+
+def _transfer(model: Any, settings: dict[str, Any], resume: Path | None) -> list[str]:
+    """Loads --init's weights, freezes --freeze's; what a person should know of it."""
+    from striate import models
+
+    told = []
+    if settings["init"] is not None and resume is None:  # a checkpoint has the weights already
+        told.append(f"{settings['init']}: {models.load_fitting(model, settings['init'])}")
+    if settings["freeze"]:
+        frozen = models.freeze(model, settings["freeze"])
+        left = sum(p.data.size for p in model.parameters() if p.requires_grad)
+        told.append(f"frozen: {', '.join(frozen)}; {left:,} parameters train")
+    return told
 
 
 def _schedule(settings: dict[str, Any], optimizer: Any, steps: int) -> Any:
