@@ -128,12 +128,12 @@ class SamePad2d(nn.ConstantPad2d):
         self, kernel: Pair, stride: Pair, dilation: Pair, upper: bool, value: float
     ) -> None:
         super().__init__(0, value)
-        self.window = tuple(zip(kernel, stride, dilation))
+        self.geometry = tuple(zip(kernel, stride, dilation))
         self.upper = upper
 
     def _pads(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         (top, bottom), (left, right) = (
-            same_pads(size, *window, self.upper) for size, window in zip(shape[-2:], self.window)
+            same_pads(size, *window, self.upper) for size, window in zip(shape[-2:], self.geometry)
         )
         return left, right, top, bottom
 
