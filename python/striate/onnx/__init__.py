@@ -18,13 +18,15 @@ except ModuleNotFoundError as error:
         "striate.onnx needs the package onnx: pip install 'striate[onnx]'", name="onnx"
     ) from None
 
+from striate.onnx.emitter import exports
 from striate.onnx.errors import OnnxError
+from striate.onnx.exporter import export
 from striate.onnx.importer import load
 
 if TYPE_CHECKING:
     from striate.onnx import backend
 
-__all__ = ["OnnxError", "backend", "load"]
+__all__ = ["OnnxError", "backend", "export", "exports", "load"]
 
 
 def __getattr__(name: str) -> Any:

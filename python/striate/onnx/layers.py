@@ -218,6 +218,18 @@ class AveragePool(Layer):
         return f"kernel={self.kernel}, stride={self.stride}, pads={pads}, dilation={self.dilation}"
 
 
+def pooling_matrix(size: int, windows: int) -> Array:
+    """(size, windows): adaptive pooling along one axis, as a product from the right.
+
+    Column p averages the elements from floor(p size / windows) up to ceil((p + 1) size / windows).
+    """
+    matrix = np.zeros((size, windows), np.float32)
+    for p in range(windows):
+        begin, end = p * size // windows, -(-(p + 1) * size // windows)
+        matrix[begin:end, p] = 1 / (end - begin)
+    return matrix
+
+
 def _planes(op: str, x: Any) -> Array:
     x = as_array(x)
     if np.ndim(x) != 4:

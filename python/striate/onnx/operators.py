@@ -10,7 +10,7 @@ import numpy as np
 from striate import nn
 from striate.functional._arguments import Array
 from striate.nn.layer import Layer
-from striate.onnx.layers import FlatSoftmax, FlattenAt, MirroredLRN, Reshape
+from striate.onnx.layers import FlatSoftmax, FlattenAt, MirroredLRN, Reshape, pooling_matrix
 from striate.onnx.operation import Operation
 from striate.onnx.source import Shape
 
@@ -238,11 +238,39 @@ def matmul(op: Operation) -> None:
     rank = op.rank()
     if rank is not None and rank < 2:
         op.refuse(f"the data must have 2 dimensions or more, got {rank}")
+    if _adaptive_pooling(op, weight):
+        return
     layer = _linear(weight.shape[0], weight.shape[1], False)
     layer.weight = op.parameter(1, "linear 1.0 False", lambda: weight.T)
     value = op.emit(layer, op.data())
     op.write(value)
     _absorb_bias(op, layer, weight.shape[1], value)
+
+
+def _adaptive_pooling(op: Operation, columns: Array) -> bool:
+    """Whether this product and the one from the left that reads it are adaptive pooling, which
+    export writes so; the two become the layer again.
+    """
+    importer, product, shape = op.importer, op.node.output[0], op.shape()
+    reader = importer.readers.get(product)
+    if reader is None or importer.uses[product] != 1 or reader.op_type != "MatMul":
+        return False
+    other = Operation(importer, reader)
+    if reader.input[1] != product or not importer.fixed(other.operand(0)) or shape is None:
+        return False
+    rows = other.weights(0)
+    if len(shape) != 4 or rows.ndim != 2 or rows.shape[1] != shape[2]:
+        return False
+    if not np.array_equal(rows.T, pooling_matrix(*rows.T.shape)):
+        return False
+    if not np.array_equal(columns, pooling_matrix(*columns.shape)):
+        return False
+    pool = nn.AdaptiveAvgPool2d((rows.shape[0], columns.shape[1]))
+    value = other.emit(pool, op.data())
+    importer.values[reader.output[0]] = value
+    importer.absorbed.add(reader.output[0])
+    op.write(value)
+    return True
 
 
 def _absorb_bias(op: Operation, layer: nn.Linear, features: int, value: int) -> None:

@@ -25,6 +25,12 @@ class Window(NamedTuple):
     pads: tuple[int, int, int, int] | None
     upper: bool
 
+    @property
+    def padding(self) -> tuple[int, ...]:
+        """The pads as nn's layers show them: a pair where that is enough."""
+        pads = self.pads or (0, 0, 0, 0)
+        return pads[:2] if pads[:2] == pads[2:] else pads
+
 
 def _window(op: Operation, kernel: Pair, dilation: Pair) -> Window:
     stride = _pair(op, "strides", op.integers("strides", 2, (1, 1)), 1)
@@ -90,7 +96,7 @@ def conv(op: Operation) -> None:
             outputs,
             window.kernel,
             window.stride,
-            window.pads or 0,
+            window.padding,
             window.dilation,
             groups,
             bias is not None,
@@ -131,9 +137,11 @@ def max_pool(op: Operation) -> None:
         else:
             top, left, bottom, right = pads
             layer = nn.ConstantPad2d((left, right, top, bottom), -np.inf)
-        value, pads = op.emit(layer, value, part="_pad"), (0, 0, 0, 0)
-    assert pads is not None
-    pool = nn.MaxPool2d(window.kernel, window.stride, pads, window.dilation, ceil_mode=ceil_mode)
+        value = op.emit(layer, value, part="_pad")
+        window = window._replace(pads=(0, 0, 0, 0))
+    pool = nn.MaxPool2d(
+        window.kernel, window.stride, window.padding, window.dilation, ceil_mode=ceil_mode
+    )
     op.write(op.emit(pool, value))
 
 
@@ -146,7 +154,7 @@ def average_pool(op: Operation) -> None:
         op.refuse("ceil_mode=1 with auto_pad=SAME is not supported")
     if dilation == (1, 1) and window.pads is not None and _halves(window):
         pool: nn.Layer = nn.AvgPool2d(
-            window.kernel, window.stride, window.pads, ceil_mode, count_include_pad=count
+            window.kernel, window.stride, window.padding, ceil_mode, count_include_pad=count
         )
     else:
         pool = AveragePool(

@@ -1,0 +1,243 @@
+"""How each layer of striate.nn is written as ONNX nodes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from striate import nn
+from striate.functional._arguments import four_pads
+from striate.functional.convolution import _pads
+from striate.onnx import layers as own
+from striate.onnx.emitter import Emitter, Pads, exports
+
+
+def _simple(kind: type[nn.Layer], operator: str) -> None:
+    exports(kind)(lambda layer, to: to.node(operator, *to.inputs))
+
+
+_simple(nn.ReLU, "Relu")
+_simple(nn.Tanh, "Tanh")
+_simple(nn.Sigmoid, "Sigmoid")
+_simple(nn.Identity, "Identity")
+_simple(nn.Add, "Sum")
+_simple(own.GlobalAvgPool2d, "GlobalAveragePool")
+
+
+@exports(nn.Conv2d)
+def conv2d(layer: nn.Conv2d, to: Emitter) -> str:
+    pads = _pads("Conv2d", layer.padding, layer.weight.data, layer.stride, layer.dilation)
+    x, _, more = to.unpadded(0.0)
+    weights = [to.parameter("weight")] + ([] if layer.bias is None else [to.parameter("bias")])
+    return to.node(
+        "Conv",
+        x,
+        *weights,
+        kernel_shape=layer.kernel_size,
+        strides=layer.stride,
+        pads=[a + b for a, b in zip(pads, more)],
+        dilations=layer.dilation,
+        group=layer.groups,
+    )
+
+
+@exports(nn.Linear)
+def linear(layer: nn.Linear, to: Emitter) -> str:
+    weights = [to.parameter("weight")] + ([] if layer.bias is None else [to.parameter("bias")])
+    if len(to.shape) == 2:
+        return to.node("Gemm", to.inputs[0], *weights, transB=1)
+    turned = to.node("Transpose", weights[0], part=".transposed", perm=[1, 0])
+    if layer.bias is None:
+        return to.node("MatMul", to.inputs[0], turned)
+    return to.node("Add", to.node("MatMul", to.inputs[0], turned, part=".product"), weights[1])
+
+
+def _overhang(size: int, out: int, kernel: int, stride: int, pads: int, dilation: int) -> int:
+    """How far the last window reaches beyond the padded input: above 0 in ceil mode only."""
+    return max((out - 1) * stride + dilation * (kernel - 1) + 1 - size - pads, 0)
+
+
+def _ceil(layer: nn.MaxPool2d | nn.AvgPool2d, to: Emitter, pads: Pads, dilation: Any) -> int:
+    """1 only where it matters: runtimes differ on a window that would start in the padding."""
+    return int(
+        any(
+            _overhang(
+                to.shape[2 + i],
+                to.result[2 + i],
+                layer.kernel_size[i],
+                layer.stride[i],
+                pads[i] + pads[i + 2],
+                dilation[i],
+            )
+            for i in range(2)
+        )
+    )
+
+
+@exports(nn.MaxPool2d)
+def max_pool2d(layer: nn.MaxPool2d, to: Emitter) -> str:
+    pads = four_pads(layer.padding, "MaxPool2d")
+    for i in range(2):
+        starts = np.arange(to.result[2 + i]) * layer.stride[i] - pads[i]
+        taps = starts[:, None] + np.arange(layer.kernel_size[i]) * layer.dilation[i]
+        if not ((taps >= 0) & (taps < to.shape[2 + i])).any(axis=1).all():
+            raise to.refuse("a dilated window steps over the whole input, and ONNX has no -inf")
+    ceil_mode = _ceil(layer, to, pads, layer.dilation)
+    x, more = to.inputs[0], (0, 0, 0, 0)
+    if not ceil_mode:
+        x, _, more = to.unpadded(-math.inf)
+    return to.node(
+        "MaxPool",
+        x,
+        kernel_shape=layer.kernel_size,
+        strides=layer.stride,
+        pads=[a + b for a, b in zip(pads, more)],
+        dilations=layer.dilation,
+        ceil_mode=ceil_mode,
+    )
+
+
+@exports(nn.AvgPool2d)
+def avg_pool2d(layer: nn.AvgPool2d, to: Emitter) -> str:
+    if layer.divisor_override is not None:
+        raise to.refuse(f"divisor_override={layer.divisor_override} has no counterpart in ONNX")
+    pads = four_pads(layer.padding, "AvgPool2d")
+    return to.node(
+        "AveragePool",
+        to.inputs[0],
+        kernel_shape=layer.kernel_size,
+        strides=layer.stride,
+        pads=pads,
+        ceil_mode=_ceil(layer, to, pads, (1, 1)),
+        count_include_pad=int(layer.count_include_pad and any(pads)),
+    )
+
+
+@exports(own.AveragePool)
+def average_pool(layer: own.AveragePool, to: Emitter) -> str:
+    rows, columns = (layer._axis(i, size) for i, size in enumerate(to.shape[2:]))
+    options: dict[str, Any] = {}
+    if layer.dilation != (1, 1):
+        to.needs_opset(19)
+        options["dilations"] = layer.dilation
+    return to.node(
+        "AveragePool",
+        to.inputs[0],
+        kernel_shape=layer.kernel,
+        strides=layer.stride,
+        pads=[rows[0], columns[0], rows[1], columns[1]],
+        ceil_mode=int(rows[2] > 0 or columns[2] > 0),
+        count_include_pad=int(layer.count_include_pad),
+        **options,
+    )
+
+
+def adaptive_avg_pool2d(layer: nn.Layer, to: Emitter) -> str:
+    """An AveragePool where the sizes divide; else constant matrices on both sides of the plane."""
+    (height, width), (p, q) = to.shape[2:], to.result[2:]
+    if (p, q) == (1, 1):
+        return to.node("GlobalAveragePool", to.inputs[0])
+    if height % p == 0 and width % q == 0:
+        kernel = [height // p, width // q]
+        return to.node("AveragePool", to.inputs[0], kernel_shape=kernel, strides=kernel)
+    columns = to.constant("columns", own.pooling_matrix(width, q))
+    rows = to.constant("rows", own.pooling_matrix(height, p).T)
+    return to.node("MatMul", rows, to.node("MatMul", to.inputs[0], columns, part=".across"))
+
+
+if hasattr(nn, "AdaptiveAvgPool2d"):
+    exports(nn.AdaptiveAvgPool2d)(adaptive_avg_pool2d)
+
+
+@exports(nn.LogSoftmax)
+@exports(nn.Softmax)
+def softmax(layer: nn.Softmax, to: Emitter) -> str:
+    axis = layer.dim
+    if axis is None:  # torch's implicit choice
+        axis = 0 if len(to.shape) in (0, 1, 3) else 1
+    return to.node(type(layer).__name__, to.inputs[0], axis=axis)
+
+
+@exports(own.FlatSoftmax)
+def flat_softmax(layer: own.FlatSoftmax, to: Emitter) -> str:
+    flat = to.node("Flatten", to.inputs[0], part=".flat", axis=layer.flatten.axis)
+    y = to.node(type(layer.softmax).__name__, flat, part=".softmax", axis=1)
+    return to.node("Reshape", y, to.constant("shape", (-1, *to.shape[1:]), np.int64))
+
+
+@exports(nn.LocalResponseNorm)
+def local_response_norm(layer: nn.LocalResponseNorm, to: Emitter) -> str:
+    if layer.size % 2 == 0:
+        raise to.refuse(
+            f"size={layer.size} is even: torch's window reaches one channel further down, ONNX's "
+            "one further up"
+        )
+    return _lrn(layer, to)
+
+
+@exports(own.MirroredLRN)
+def _lrn(layer: nn.LocalResponseNorm, to: Emitter) -> str:
+    if len(to.shape) != 4:
+        raise to.refuse(f"ONNX's LRN takes (N, C, H, W), got {('N', *to.shape[1:])}")
+    return to.node(
+        "LRN",
+        to.inputs[0],
+        size=layer.size,
+        alpha=float(layer.alpha),
+        beta=float(layer.beta),
+        bias=float(layer.k),
+    )
+
+
+@exports(nn.Dropout)
+def dropout(layer: nn.Dropout, to: Emitter) -> str:
+    """It passes everything on in inference; who loads the file to train has it again."""
+    return to.node("Dropout", to.inputs[0], to.constant("ratio", layer.p))
+
+
+@exports(nn.Flatten)
+def flatten(layer: nn.Flatten, to: Emitter) -> str:
+    end = layer.end_dim + len(to.shape) if layer.end_dim < 0 else layer.end_dim
+    if layer.start_dim == 1 and end == len(to.shape) - 1:
+        return to.node("Flatten", to.inputs[0], axis=1)
+    start = layer.start_dim + len(to.shape) if layer.start_dim < 0 else layer.start_dim
+    batch = 0 if start > 0 or end == 0 else -1
+    return to.node("Reshape", to.inputs[0], to.constant("shape", (batch, *to.result[1:]), np.int64))
+
+
+@exports(own.FlattenAt)
+def flatten_at(layer: own.FlattenAt, to: Emitter) -> str:
+    return to.node("Flatten", to.inputs[0], axis=layer.axis)
+
+
+@exports(own.Reshape)
+def reshape(layer: own.Reshape, to: Emitter) -> str:
+    options: dict[str, Any] = {"allowzero": 1} if layer.allowzero else {}
+    shape = to.constant("shape", layer.shape, np.int64)
+    return to.node("Reshape", to.inputs[0], shape, **options)
+
+
+@exports(nn.Concat)
+def concat(layer: nn.Concat, to: Emitter) -> str:
+    return to.node("Concat", *to.inputs, axis=layer.dim)
+
+
+@exports(nn.ChannelAffine)
+def channel_affine(layer: nn.ChannelAffine, to: Emitter) -> str:
+    weights = to.parameter("weight"), to.parameter("bias")
+    return to.affine(to.inputs[0], *weights, layer.num_features)
+
+
+@exports(nn.Bias)
+def bias(layer: nn.Bias, to: Emitter) -> str:
+    return to.node("Add", to.inputs[0], to.parameter("bias"))
+
+
+@exports(own.SamePad2d)
+@exports(nn.ZeroPad2d)
+@exports(nn.ConstantPad2d)
+def constant_pad2d(layer: nn.ConstantPad2d, to: Emitter) -> str:
+    left, right, top, bottom = layer._pads(to.shape)
+    return to.pad((top, left, bottom, right), layer.value)
