@@ -13,6 +13,8 @@ from striate.functional.convolution import _pads
 from striate.onnx import layers as own
 from striate.onnx.emitter import Emitter, Pads, exports
 
+Pair = tuple[int, int]
+
 
 def _simple(kind: type[nn.Layer], operator: str) -> None:
     exports(kind)(lambda layer, to: to.node(operator, *to.inputs))
@@ -23,7 +25,6 @@ _simple(nn.Tanh, "Tanh")
 _simple(nn.Sigmoid, "Sigmoid")
 _simple(nn.Identity, "Identity")
 _simple(nn.Add, "Sum")
-_simple(own.GlobalAvgPool2d, "GlobalAveragePool")
 
 
 @exports(nn.Conv2d)
@@ -54,26 +55,29 @@ def linear(layer: nn.Linear, to: Emitter) -> str:
     return to.node("Add", to.node("MatMul", to.inputs[0], turned, part=".product"), weights[1])
 
 
-def _overhang(size: int, out: int, kernel: int, stride: int, pads: int, dilation: int) -> int:
-    """How far the last window reaches beyond the padded input: above 0 in ceil mode only."""
-    return max((out - 1) * stride + dilation * (kernel - 1) + 1 - size - pads, 0)
+def _ceil_mode(
+    to: Emitter, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair, counted: bool
+) -> dict[str, Any]:
+    """pads and ceil_mode, the latter 1 only where a window does hang over the padding's end.
 
-
-def _ceil(layer: nn.MaxPool2d | nn.AvgPool2d, to: Emitter, pads: Pads, dilation: Any) -> int:
-    """1 only where it matters: runtimes differ on a window that would start in the padding."""
-    return int(
-        any(
-            _overhang(
-                to.shape[2 + i],
-                to.result[2 + i],
-                layer.kernel_size[i],
-                layer.stride[i],
-                pads[i] + pads[i + 2],
-                dilation[i],
-            )
-            for i in range(2)
+    In ceil mode a window that would start in the padding is left out: by torch, by ONNX Runtime,
+    and by ONNX since opset 22, but not before. Where one is left out in one direction while one
+    hangs over in the other, the overhang is written as padding.
+    """
+    hangs, ambiguous = [0, 0], False
+    for i in range(2):
+        size, out = to.shape[2 + i] + pads[i] + pads[i + 2], to.result[2 + i]
+        reach = dilation[i] * (kernel[i] - 1) + 1
+        hangs[i] = max((out - 1) * stride[i] + reach - size, 0)
+        ambiguous |= out < -(-(size - reach) // stride[i]) + 1
+    if not any(hangs) or not ambiguous:
+        return {"pads": pads, "ceil_mode": int(any(hangs))}
+    if counted:
+        raise to.refuse(
+            f"ceil_mode with stride {stride}, padding {pads} and count_include_pad for an input of "
+            f"{to.shape[2:]} has no counterpart in ONNX"
         )
-    )
+    return {"pads": (*pads[:2], pads[2] + hangs[0], pads[3] + hangs[1]), "ceil_mode": 0}
 
 
 @exports(nn.MaxPool2d)
@@ -84,18 +88,19 @@ def max_pool2d(layer: nn.MaxPool2d, to: Emitter) -> str:
         taps = starts[:, None] + np.arange(layer.kernel_size[i]) * layer.dilation[i]
         if not ((taps >= 0) & (taps < to.shape[2 + i])).any(axis=1).all():
             raise to.refuse("a dilated window steps over the whole input, and ONNX has no -inf")
-    ceil_mode = _ceil(layer, to, pads, layer.dilation)
+    window = layer.kernel_size, layer.stride
+    options = _ceil_mode(to, *window, pads, layer.dilation, counted=False)
     x, more = to.inputs[0], (0, 0, 0, 0)
-    if not ceil_mode:
+    if not options["ceil_mode"]:
         x, _, more = to.unpadded(-math.inf)
+    options["pads"] = [a + b for a, b in zip(options["pads"], more)]
     return to.node(
         "MaxPool",
         x,
         kernel_shape=layer.kernel_size,
         strides=layer.stride,
-        pads=[a + b for a, b in zip(pads, more)],
         dilations=layer.dilation,
-        ceil_mode=ceil_mode,
+        **options,
     )
 
 
@@ -104,21 +109,23 @@ def avg_pool2d(layer: nn.AvgPool2d, to: Emitter) -> str:
     if layer.divisor_override is not None:
         raise to.refuse(f"divisor_override={layer.divisor_override} has no counterpart in ONNX")
     pads = four_pads(layer.padding, "AvgPool2d")
+    counted = layer.count_include_pad and any(pads)
     return to.node(
         "AveragePool",
         to.inputs[0],
         kernel_shape=layer.kernel_size,
         strides=layer.stride,
-        pads=pads,
-        ceil_mode=_ceil(layer, to, pads, (1, 1)),
-        count_include_pad=int(layer.count_include_pad and any(pads)),
+        count_include_pad=int(counted),
+        **_ceil_mode(to, layer.kernel_size, layer.stride, pads, (1, 1), counted),
     )
 
 
 @exports(own.AveragePool)
 def average_pool(layer: own.AveragePool, to: Emitter) -> str:
     rows, columns = (layer._axis(i, size) for i, size in enumerate(to.shape[2:]))
-    options: dict[str, Any] = {}
+    pads = rows[0], columns[0], rows[1], columns[1]
+    counted = layer.count_include_pad and any(pads)
+    options = _ceil_mode(to, layer.kernel, layer.stride, pads, layer.dilation, counted)
     if layer.dilation != (1, 1):
         to.needs_opset(19)
         options["dilations"] = layer.dilation
@@ -127,14 +134,13 @@ def average_pool(layer: own.AveragePool, to: Emitter) -> str:
         to.inputs[0],
         kernel_shape=layer.kernel,
         strides=layer.stride,
-        pads=[rows[0], columns[0], rows[1], columns[1]],
-        ceil_mode=int(rows[2] > 0 or columns[2] > 0),
-        count_include_pad=int(layer.count_include_pad),
+        count_include_pad=int(counted),
         **options,
     )
 
 
-def adaptive_avg_pool2d(layer: nn.Layer, to: Emitter) -> str:
+@exports(nn.AdaptiveAvgPool2d)
+def adaptive_avg_pool2d(layer: nn.AdaptiveAvgPool2d, to: Emitter) -> str:
     """An AveragePool where the sizes divide; else constant matrices on both sides of the plane."""
     (height, width), (p, q) = to.shape[2:], to.result[2:]
     if (p, q) == (1, 1):
@@ -145,10 +151,6 @@ def adaptive_avg_pool2d(layer: nn.Layer, to: Emitter) -> str:
     columns = to.constant("columns", own.pooling_matrix(width, q))
     rows = to.constant("rows", own.pooling_matrix(height, p).T)
     return to.node("MatMul", rows, to.node("MatMul", to.inputs[0], columns, part=".across"))
-
-
-if hasattr(nn, "AdaptiveAvgPool2d"):
-    exports(nn.AdaptiveAvgPool2d)(adaptive_avg_pool2d)
 
 
 @exports(nn.LogSoftmax)

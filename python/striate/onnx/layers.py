@@ -8,8 +8,8 @@ import numpy as np
 
 import striate.functional as F
 from striate import nn
-from striate.functional._arguments import Array, as_array
-from striate.nn.layer import Gradients, Layer
+from striate.functional._arguments import Array, Pads, as_array
+from striate.nn.layer import Gradients, Layer, Window
 
 Pair = tuple[int, int]
 
@@ -102,17 +102,6 @@ def _mirrored(x: Array) -> Array:
     return np.ascontiguousarray(x[:, ::-1])
 
 
-class GlobalAvgPool2d(Layer):
-    """The mean of each plane, (N, C, H, W) -> (N, C, 1, 1)."""
-
-    def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
-        x = _planes("GlobalAveragePool", x)
-        return F.avg_pool2d(x, x.shape[2:]), x.shape if save else None
-
-    def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
-        return F.avg_pool2d_backward(dy, saved, saved[2:]) if need else None, []
-
-
 def same_pads(size: int, kernel: int, stride: int, dilation: int, upper: bool) -> Pair:
     """(before, after) so that ceil(size / stride) windows fit; ``upper``: the odd one after."""
     windows = -(-size // stride)
@@ -128,12 +117,12 @@ class SamePad2d(nn.ConstantPad2d):
         self, kernel: Pair, stride: Pair, dilation: Pair, upper: bool, value: float
     ) -> None:
         super().__init__(0, value)
-        self.geometry = tuple(zip(kernel, stride, dilation))
+        self.axes = tuple(zip(kernel, stride, dilation))
         self.upper = upper
 
     def _pads(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         (top, bottom), (left, right) = (
-            same_pads(size, *window, self.upper) for size, window in zip(shape[-2:], self.geometry)
+            same_pads(size, *axis, self.upper) for size, axis in zip(shape[-2:], self.axes)
         )
         return left, right, top, bottom
 
@@ -150,7 +139,7 @@ class AveragePool(Layer):
         self,
         kernel: Pair,
         stride: Pair,
-        pads: tuple[int, int, int, int] | None,
+        pads: Pads | None,
         dilation: Pair,
         upper: bool,
         ceil_mode: bool,
@@ -174,7 +163,9 @@ class AveragePool(Layer):
             return before, after, 0
         return before, after, (windows - 1) * stride - room
 
-    def _geometry(self, shape: tuple[int, ...]) -> tuple[tuple[int, int, int, int], Array]:
+    def _geometry(
+        self, shape: tuple[int, ...], dtype: Any
+    ) -> tuple[tuple[int, int, int, int], Array]:
         """The convolution's pads, and how many elements count in each window."""
         rows, columns = (self._axis(i, size) for i, size in enumerate(shape[2:]))
         pads = rows[0], columns[0], rows[1] + rows[2], columns[1] + columns[2]
@@ -184,10 +175,10 @@ class AveragePool(Layer):
             counted = 0, 0, rows[2], columns[2]
         else:
             counted = pads
-        counts = self._sum(np.ones((1, 1, height, width), np.float32), counted)
+        counts = self._sum(np.ones((1, 1, height, width), dtype), counted)
         return pads, counts
 
-    def _sum(self, x: Array, pads: tuple[int, int, int, int]) -> Array:
+    def _sum(self, x: Array, pads: Pads) -> Array:
         return F.conv2d(x, self._ones(x), None, self.stride, pads, self.dilation)
 
     def _ones(self, x: Array) -> Array:
@@ -195,7 +186,7 @@ class AveragePool(Layer):
 
     def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
         x = _planes("AveragePool", x)
-        pads, counts = self._geometry(x.shape)
+        pads, counts = self._geometry(x.shape, x.dtype)
         y = self._sum(x.reshape(-1, 1, *x.shape[2:]), pads)
         y /= counts
         return y.reshape(*x.shape[:2], *y.shape[2:]), x.shape if save else None
@@ -203,7 +194,7 @@ class AveragePool(Layer):
     def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
         if not need:
             return None, []
-        pads, counts = self._geometry(saved)
+        pads, counts = self._geometry(saved, dy.dtype)
         scaled = (dy / counts).reshape(-1, 1, *dy.shape[2:])
         plane = np.empty((scaled.shape[0], 1, *saved[2:]), dy.dtype)  # only its shape is read
         dx, _, _ = F.conv2d_backward(
@@ -212,6 +203,10 @@ class AveragePool(Layer):
         )  # fmt: skip
         assert dx is not None
         return dx.reshape(saved), []
+
+    def window(self, input_shape: tuple[int, ...]) -> Window:
+        height, width = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel))
+        return (height, width), self.stride
 
     def extra_repr(self) -> str:
         pads = "same" if self.pads is None else self.pads

@@ -8,7 +8,7 @@ import numpy as np
 
 from striate import nn
 from striate.functional._arguments import Array
-from striate.onnx.layers import AveragePool, GlobalAvgPool2d, SamePad2d, same_pads
+from striate.onnx.layers import AveragePool, SamePad2d, same_pads
 from striate.onnx.operation import Operation
 
 Pair = tuple[int, int]
@@ -165,7 +165,7 @@ def average_pool(op: Operation) -> None:
 
 def global_average_pool(op: Operation) -> None:
     _images(op)
-    op.write(op.emit(GlobalAvgPool2d(), op.data()))
+    op.write(op.emit(nn.AdaptiveAvgPool2d(1), op.data()))
 
 
 CONVERTERS = {

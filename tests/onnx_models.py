@@ -1,0 +1,66 @@
+"""What the ONNX tests share: small models made with onnx, and what ONNX Runtime answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+if os.environ.get("STRIATE_REQUIRE_PARITY"):  # set where all peers are installed
+    import onnx
+    import onnxruntime
+else:
+    onnx = pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+
+from onnx import TensorProto, helper, numpy_helper
+
+Shape = Sequence[int | str | None]
+
+
+def node(kind: str, *inputs: str, to: str = "y", name: str = "", **attributes: Any) -> Any:
+    return helper.make_node(kind, list(inputs), [to], name=name, **attributes)
+
+
+def model(
+    nodes: Sequence[Any],
+    shape: Shape | Mapping[str, Shape] = ("N", 2, 4, 4),
+    weights: Mapping[str, np.ndarray] | None = None,
+    opset: int = 17,
+    outputs: Sequence[str] = ("y",),
+) -> Any:
+    """A model of float inputs ("x", or those named) whose results' shapes onnx infers."""
+    inputs = shape if isinstance(shape, Mapping) else {"x": shape}
+    graph = helper.make_graph(
+        list(nodes),
+        "test",
+        [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in (weights or {}).items()],
+    )
+    opsets = [helper.make_opsetid("", opset)]
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=8 if opset < 19 else 9)
+    return onnx.shape_inference.infer_shapes(made, data_prop=True)
+
+
+def save(made: Any, path: Path) -> Path:
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def runtime(made: Any, *inputs: np.ndarray) -> np.ndarray:
+    """ONNX Runtime's answer for a model, its bytes or its file."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    source = made if isinstance(made, (str, bytes)) else None
+    if source is None:
+        source = str(made) if isinstance(made, Path) else made.SerializeToString()
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    names = [info.name for info in session.get_inputs()]
+    (y,) = session.run(None, dict(zip(names, inputs)))
+    return np.asarray(y)
