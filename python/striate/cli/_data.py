@@ -91,7 +91,7 @@ def _holds_pictures(folder: Path) -> bool:
 
 
 def _open_pictures(transform: Any, folder: Path, settings: dict[str, Any]) -> TrainingData:
-    from striate.data.image_folder import ImageFolder
+    from striate.data.image_folder import ImageFolder, printable
     from striate.data.statistics import for_training_set
 
     options = {"strict": bool(settings["strict_data"]), "num_workers": settings["workers"]}
@@ -107,7 +107,7 @@ def _open_pictures(transform: Any, folder: Path, settings: dict[str, Any]) -> Tr
         transform.shape,
         {
             "transform": transform.describe(),
-            "classes": [_printable(name) for name in train.class_names],
+            "classes": [printable(name) for name in train.class_names],
             "class_folders": train.classes,
             "data_folder": str(folder.resolve()),
             "data_sha256": train.fingerprint(),
@@ -158,7 +158,8 @@ def open_test_pictures(
     Raises ValueError if it holds a class that the model does not know.
     """
     from striate.checkpoint import CheckpointError
-    from striate.data.image_folder import ImageFolder, is_image_folder
+    from striate.data.image_folder import ImageFolder
+    from striate.data.listing import is_image_folder
 
     folders = description.get("class_folders")
     names = description.get("classes", [])
@@ -184,7 +185,3 @@ def _fingerprint(split: Any) -> str:
     digest = hashlib.sha256(split.images.tobytes())
     digest.update(split.labels.tobytes())
     return digest.hexdigest()
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() else ascii(name)

@@ -9,11 +9,12 @@ import contextlib
 import functools
 import math
 import os
+import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def read_regions(path: str | os.PathLike[str], choose: Choose) -> list[Pixels]:
 
     with (
         picture_errors(path),
-        open(path, "rb") as file,
+        _open_file(path) as file,
         Image.open(file, formats=_formats()) as image,
     ):
         _refuse_bomb(path, image)
@@ -102,6 +103,14 @@ def open_image(path: str | os.PathLike[str]) -> Picture:
             _refuse_bomb(path, image)
             image.load()
         return image
+
+
+def _open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """The file at ``path``; opening a pipe or a device could wait for ever."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path}: not a regular file")
+    return open(path, "rb")
 
 
 @contextlib.contextmanager

@@ -6,19 +6,20 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
 
 from striate.data.dataset import Batch, Draw, Indices
-from striate.data.idx import DataError, DataNotFoundError
+from striate.data.idx import DataError
+from striate.data.listing import Paths, scan
 from striate.data.loader import Job, look_ahead, prefetch
 from striate.data.pipeline import ImageTransform
 from striate.functional._arguments import Array, integer
 
-IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _TASK = 8  # pictures that a worker takes at a time
 _NAMES = "classes.json"
 _MOST_NAMES = 1 << 24  # bytes of a classes.json that is worth reading
@@ -57,7 +58,7 @@ class ImageFolder:
         self.root, self.transform, self.strict = Path(root), transform, strict
         self.num_workers, self.ten_crop = num_workers, ten_crop
         self.notes: list[str] = []
-        found = _scan(self.root)
+        found = scan(self.root)
         empty = [name for name, files in found if not files]
         self._leave_out("without a picture", empty)
         if classes is None:
@@ -70,7 +71,7 @@ class ImageFolder:
         self._leave_out("of no class of the training set", unknown, f", {count:,} pictures")
         known = [(name, files) for name, files in found if files and name in self.class_to_idx]
         if not known:
-            raise DataError(f"{self.root}: holds no pictures <class>/<picture>{_kinds()}")
+            raise DataError(f"{self.root}: holds no pictures in folders of classes")
         self.paths = Paths(self.root, [f"{name}/{file}" for name, files in known for file in files])
         self.labels = np.repeat(
             np.array([self.class_to_idx[name] for name, _ in known], np.int64),
@@ -117,15 +118,16 @@ class ImageFolder:
 
         largest = max((len(indices) for indices in todo), default=0)
         workers = default_workers() if self.num_workers is None else self.num_workers
-        ahead = look_ahead(4 * largest * int(np.prod(shape)), workers)
-        for (indices, inputs), results in prefetch(jobs(), workers, ahead):
-            labels = self.labels[indices]
-            skipped = [one for result in results for one in result]
-            if skipped:
-                kept = np.ones(len(indices), bool)
-                kept[[row for row, _ in skipped]] = False
-                inputs, labels = inputs[kept], labels[kept]
-            yield Batch(inputs, labels, [why for _, why in skipped])
+        ahead = look_ahead(-(-largest // _TASK), 4 * largest * int(np.prod(shape)), workers)
+        with closing(prefetch(jobs(), workers, ahead)) as stream:
+            for (indices, inputs), results in stream:
+                labels = self.labels[indices]
+                skipped = [one for result in results for one in result]
+                if skipped:
+                    kept = np.ones(len(indices), bool)
+                    kept[[row for row, _ in skipped]] = False
+                    inputs, labels = inputs[kept], labels[kept]
+                yield Batch(inputs, labels, [why for _, why in skipped])
 
     def _read(
         self, indices: Indices, inputs: Array, start: int, draw: Draw | None
@@ -137,7 +139,7 @@ class ImageFolder:
             except DataError as error:
                 if self.strict:
                     raise
-                skipped.append(_Skipped(row, str(error)))
+                skipped.append(_Skipped(row, printable(str(error))))
         return skipped
 
     def _make(self, index: int, out: Array, draw: Draw | None) -> None:
@@ -169,7 +171,7 @@ class ImageFolder:
         self.notes.append(f"{text}; left out")
 
     def _read_names(self) -> dict[str, str]:
-        path = self.root.resolve().parent / _NAMES
+        path = Path(os.path.abspath(self.root)).parent / _NAMES
         try:
             with open(path, "rb") as file:
                 names = json.loads(file.read(_MOST_NAMES))
@@ -189,43 +191,14 @@ class ImageFolder:
         self.notes.append(text)
 
 
+def printable(text: str) -> str:
+    """``text`` for a terminal: a file may be named with anything, even what is not Unicode."""
+    return text if text.isprintable() else ascii(text)
+
+
 class _Skipped(NamedTuple):
     row: int
     why: str
-
-
-class Paths(Sequence[str]):
-    """Many paths below ``root``, kept as one run of bytes: about a third of a list of strings."""
-
-    def __init__(self, root: Path, relative: list[str]) -> None:
-        self._root = os.fspath(root)
-        self.blob = b"".join(os.fsencode(path) + b"\0" for path in relative)
-        self._ends = np.flatnonzero(np.frombuffer(self.blob, np.uint8) == 0)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"path {index} of {len(self)}")
-        index %= len(self)
-        start = int(self._ends[index - 1]) + 1 if index else 0
-        return os.path.join(self._root, os.fsdecode(self.blob[start : int(self._ends[index])]))
-
-
-def is_image_folder(folder: str | os.PathLike[str]) -> bool:
-    """Whether ``folder`` directly holds class folders, at least one of them with a picture."""
-    try:
-        return any(files for _, files in _scan(Path(folder)))
-    except DataError:
-        return False
 
 
 def default_workers() -> int:
@@ -233,44 +206,3 @@ def default_workers() -> int:
     from striate import get_num_threads
 
     return get_num_threads()
-
-
-def _kinds() -> str:
-    return "{" + ",".join(IMG_EXTENSIONS) + "}"
-
-
-def _scan(root: Path) -> list[tuple[str, list[str]]]:
-    """(class, its pictures' paths below its folder) in order, without opening or stating a file."""
-    try:
-        with os.scandir(root) as entries:
-            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
-        return [(name, _files(root / name)) for name in sorted(names)]
-    except FileNotFoundError:
-        raise DataNotFoundError(f"{root}: there is no such folder") from None
-    except OSError as error:
-        raise DataError(f"{error.filename or root}: cannot be listed ({error.strerror})") from None
-
-
-def _files(folder: Path) -> list[str]:
-    """The pictures below ``folder``, sorted by folder, then by name; as torchvision has them."""
-    found: list[tuple[str, list[str]]] = []
-    # A link to a folder that it lies in would have no end.
-    todo: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
-    while todo:
-        inner, above = todo.pop()
-        path = folder / inner
-        status = os.stat(path)
-        if (status.st_dev, status.st_ino) in above:
-            continue
-        above |= {(status.st_dev, status.st_ino)}
-        names = []
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    todo.append((f"{inner}{entry.name}/", above))
-                elif entry.name.lower().endswith(IMG_EXTENSIONS) and entry.is_file():
-                    names.append(entry.name)
-        found.append((inner, sorted(names)))
-    return [inner + name for inner, names in sorted(found) for name in names]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 Tag = TypeVar("Tag")
 
-PREFETCH_BYTES = 1 << 29  # of batches made ahead, at most, where there are more than two of them
+PREFETCH_BYTES = 1 << 29  # of batches made ahead, unless two of them are larger
 
 
 class Job(NamedTuple, Generic[Tag, T]):
@@ -25,20 +25,23 @@ class Job(NamedTuple, Generic[Tag, T]):
     tasks: list[Callable[[], T]]
 
 
-def look_ahead(job_bytes: int, workers: int) -> int:
-    """How many jobs of so many bytes to have under way: at least 2, at most 2 a worker."""
-    return max(2, min(2 * workers, PREFETCH_BYTES // max(1, job_bytes)))
+def look_ahead(tasks: int, job_bytes: int, workers: int) -> int:
+    """How many jobs of so many tasks and bytes to have under way: at least 2.
+
+    Enough for two tasks a worker while one job waits for the reader, if PREFETCH_BYTES allow it.
+    """
+    wanted = 1 + -(-2 * workers // max(1, tasks))
+    return max(2, min(wanted, PREFETCH_BYTES // max(1, job_bytes)))
 
 
 def prefetch(
     jobs: Iterable[Job[Tag, T]], workers: int, ahead: int
-) -> Iterator[tuple[Tag, list[T]]]:
+) -> Generator[tuple[Tag, list[T]], None, None]:
     """(tag, results) of each job in order, its tasks done by ``workers`` threads.
 
-    At most ``ahead`` jobs are taken from ``jobs`` before the reader has asked for the first of
-    them; with 0 workers one, and its tasks are done by the reader. What a task raises is raised
-    at its job. Closing the iterator, or an exception, ends the threads before it returns, after
-    the tasks under way.
+    While the reader is busy with a job, ``ahead`` further ones are under way; with 0 workers none,
+    and the reader does the tasks. What a task raises is raised at its job. Closing the iterator, or
+    an exception, ends the threads before it returns, after the tasks under way.
     """
     if workers == 0:
         for tag, tasks in jobs:
@@ -50,7 +53,7 @@ def prefetch(
     executor = ThreadPoolExecutor(workers, thread_name_prefix="striate-data")
     try:
         while True:
-            while len(under_way) < ahead and (job := next(source, None)) is not None:
+            while len(under_way) <= ahead and (job := next(source, None)) is not None:
                 under_way.append((job.tag, [executor.submit(task) for task in job.tasks]))
             if not under_way:
                 return

@@ -57,7 +57,7 @@ class ImageTransform:
             )
         for name in ("resize", "crop"):
             value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= _MOST:
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
                 raise ValueError(f"ImageTransform: {name} must be in 1 .. {_MOST}, got {value!r}")
         if self.crop > self.resize:
             raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -62,9 +63,10 @@ def rgb_statistics(
             yield Job(None, [partial(_sum, paths, resize, crop, folder.strict)])
 
     count, total, products = 0, np.zeros(3), np.zeros((3, 3))
-    for _, sums in prefetch(jobs(), workers, 2 * max(1, workers)):
-        for n, first, second in sums:
-            count, total, products = count + n, total + first, products + second
+    with closing(prefetch(jobs(), workers, 2 * max(1, workers))) as stream:
+        for _, sums in stream:
+            for n, first, second in sums:
+                count, total, products = count + n, total + first, products + second
     if count == 0:
         raise DataError(f"{folder.root}: none of {len(chosen)} pictures can be read")
     mean = total / count

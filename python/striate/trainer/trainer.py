@@ -27,13 +27,13 @@ from striate.data.dataset import (
     permutation,
 )
 from striate.data.idx import DataError
-from striate.functional._arguments import integer
 from striate.optim import SGD
 from striate.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from striate.trainer.callbacks import Callback, Metrics, MetricsFile
 from striate.trainer.epoch import Partial
 from striate.trainer.evaluation import Evaluation, evaluate, finite_or_none
 from striate.trainer.interrupt import on_interrupt
+from striate.trainer.options import check_options
 
 CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "metrics.jsonl"
 
@@ -82,7 +82,7 @@ class Trainer:
         description: dict[str, Any] | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        _check_options(epochs, batch_size, seed, val_fraction, patience, clip_grad_norm, schedule)
+        check_options(epochs, batch_size, seed, val_fraction, patience, clip_grad_norm, schedule)
         self.model, self.optimizer = model, optimizer
         self.criterion = nn.CrossEntropyLoss() if criterion is None else criterion
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
@@ -335,34 +335,3 @@ class Trainer:
                 f"{len(train) - count} to train and {count} to validate"
             )
         return Subset(train, order[count:]), Subset(train, order[:count])
-
-
-def _check_options(
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    val_fraction: float,
-    patience: int | None,
-    clip_grad_norm: float | None,
-    schedule: Any,
-) -> None:
-    integer(epochs, "Trainer", "epochs")
-    integer(batch_size, "Trainer", "batch_size", 1)
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"Trainer: seed must be between 0 and 2^64 - 1, got {seed}")
-    if not 0 <= val_fraction < 1:
-        raise ValueError(f"Trainer: val_fraction must be in [0, 1), got {val_fraction}")
-    if patience is not None and patience < 1:
-        raise ValueError(f"Trainer: patience must be at least 1, got {patience}")
-    if clip_grad_norm is not None and not clip_grad_norm > 0:
-        raise ValueError(f"Trainer: clip_grad_norm must be positive, got {clip_grad_norm}")
-    if val_fraction == 0:
-        for name, wanted in (
-            ("patience", patience is not None),
-            ("ReduceLROnPlateau", isinstance(schedule, ReduceLROnPlateau)),
-        ):
-            if wanted:
-                raise ValueError(
-                    f"Trainer: {name} watches a validation set, which val_fraction splits off the "
-                    "training set; got val_fraction=0"
-                )

@@ -1,0 +1,40 @@
+"""What a Trainer's options may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from striate.functional._arguments import integer
+from striate.optim.lr_scheduler import ReduceLROnPlateau
+
+
+def check_options(
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    val_fraction: float,
+    patience: int | None,
+    clip_grad_norm: float | None,
+    schedule: Any,
+) -> None:
+    """Raises ValueError or TypeError for an option out of its range."""
+    integer(epochs, "Trainer", "epochs")
+    integer(batch_size, "Trainer", "batch_size", 1)
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"Trainer: seed must be between 0 and 2^64 - 1, got {seed}")
+    if not 0 <= val_fraction < 1:
+        raise ValueError(f"Trainer: val_fraction must be in [0, 1), got {val_fraction}")
+    if patience is not None and patience < 1:
+        raise ValueError(f"Trainer: patience must be at least 1, got {patience}")
+    if clip_grad_norm is not None and not clip_grad_norm > 0:
+        raise ValueError(f"Trainer: clip_grad_norm must be positive, got {clip_grad_norm}")
+    if val_fraction == 0:
+        for name, wanted in (
+            ("patience", patience is not None),
+            ("ReduceLROnPlateau", isinstance(schedule, ReduceLROnPlateau)),
+        ):
+            if wanted:
+                raise ValueError(
+                    f"Trainer: {name} watches a validation set, which val_fraction splits off the "
+                    "training set; got val_fraction=0"
+                )
