@@ -175,8 +175,10 @@ def open_test_pictures(
         raise ValueError(f"{root}: holds no pictures, neither in val/<class>/ nor in <class>/")
     samples = ImageFolder(root, transform, [str(name) for name in folders], **options)
     if samples.unknown:
-        shown = ", ".join(samples.unknown[:5]) + (", ..." if len(samples.unknown) > 5 else "")
-        raise ValueError(f"{root}: {path} does not know its {len(samples.unknown)} classes {shown}")
+        shown = ", ".join(repr(name) for name in samples.unknown[:5])
+        more = ", ..." if len(samples.unknown) > 5 else ""
+        classes = "class" if len(samples.unknown) == 1 else "classes"
+        raise ValueError(f"{root}: {path} does not know its {classes} {shown}{more}")
     return samples
 
 

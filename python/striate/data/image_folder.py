@@ -68,10 +68,13 @@ class ImageFolder:
         unknown = [name for name, files in found if files and name not in self.class_to_idx]
         count = sum(len(files) for name, files in found if name not in self.class_to_idx)
         self.unknown = unknown
-        self._leave_out("of no class of the training set", unknown, f", {count:,} pictures")
+        pictures = "1 picture" if count == 1 else f"{count:,} pictures"
+        self._leave_out(f"of no class of the training set, {pictures}", unknown)
         known = [(name, files) for name, files in found if files and name in self.class_to_idx]
         if not known:
-            raise DataError(f"{self.root}: holds no pictures in folders of classes")
+            few = ", ".join(repr(name) for name in self.classes[:5])
+            what = f"of the classes {few}" if self.classes else "in folders of classes"
+            raise DataError(f"{self.root}: holds no pictures {what}")
         self.paths = Paths(self.root, [f"{name}/{file}" for name, files in known for file in files])
         self.labels = np.repeat(
             np.array([self.class_to_idx[name] for name, _ in known], np.int64),
@@ -160,12 +163,12 @@ class ImageFolder:
 
     # --- what a person is told -------------------------------------------------------------------
 
-    def _leave_out(self, what: str, names: list[str], more: str = "") -> None:
+    def _leave_out(self, what: str, names: list[str]) -> None:
         if not names:
             return
         shown = ", ".join(repr(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
         folders = "1 folder" if len(names) == 1 else f"{len(names)} folders"
-        text = f"{self.root}: {folders} {what}{more}: {shown}"
+        text = f"{self.root}: {folders} {what}: {shown}"
         if self.strict:
             raise DataError(text)
         self.notes.append(f"{text}; left out")
