@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 # sleep they would take the other peer's turn.
 PAUSE = 0.1
 
+# How far numbers that peers must agree on may lie apart, relative to the larger or to a tenth.
+TOLERANCE = 1e-4
+
 
 class Row(NamedTuple):
     """One work by one peer: median, fastest and slowest turn, in seconds a repetition."""
@@ -27,6 +30,8 @@ class Row(NamedTuple):
     most: float
     ratio: float  # median of (this peer's turn / Striate's turn beside it)
     gflops: float | None
+    peak_mb: float | None = None  # the most memory that the process held
+    imported_mb: float | None = None  # what it held after importing the peer
 
 
 def compare(
@@ -38,25 +43,33 @@ def compare(
     pairs: int,
     flop: float | None = None,
 ) -> list[Row]:
-    """Runs ``work`` for Striate and ``peers`` in turn, ``pairs`` times, each in its own process."""
+    """Runs ``work`` for Striate and ``peers`` in turn, ``pairs`` times, each in its own process.
+
+    Works that hand over numbers to check must agree on them first, else RuntimeError.
+    """
     names = ["striate", *peers]
     processes = [_start(work, peer, arguments, threads) for peer in names]
     try:
         seconds: list[list[float]] = [[] for _ in names]
-        for process, peer in zip(processes, names):
-            _answer(process, peer)
+        ready = [_answer(process, peer) for process, peer in zip(processes, names)]
+        for theirs, peer in zip(ready, names):
+            _check(work, peer, theirs["check"], ready[0]["check"])
+        memory = [{"imported_mb": theirs["imported_mb"]} for theirs in ready]
         for _ in range(pairs):
-            for turns, process, peer in zip(seconds, processes, names):
+            for turns, used, process, peer in zip(seconds, memory, processes, names):
                 assert process.stdin is not None
                 time.sleep(PAUSE)
                 process.stdin.write("go\n")
                 process.stdin.flush()
-                turns.append(float(_answer(process, peer)))
+                answer = _answer(process, peer)
+                turns.append(answer["seconds"])
+                used["peak_mb"] = answer["peak_mb"]
     finally:
         for process in processes:
             process.kill()
             process.communicate()
-    return _rows(label, names, seconds, flop)
+    rows = _rows(label, names, seconds, ready[0]["flop"] if flop is None else flop)
+    return [row._replace(**used) for row, used in zip(rows, memory)]
 
 
 def compare_import(peers: Sequence[str], pairs: int) -> list[Row]:
@@ -85,19 +98,23 @@ def missing(peers: Sequence[str]) -> list[str]:
 def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| work | by | median | fastest .. slowest | GFLOP/s | time / Striate's |",
-        "|---|---|---:|---:|---:|---:|",
+        "| work | by | median | fastest .. slowest | GFLOP/s | peak MB (import) "
+        "| time / Striate's |",
+        "|---|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         gflops = "" if row.gflops is None else f"{row.gflops:.0f}"
+        memory = "" if row.peak_mb is None else f"{row.peak_mb:,.0f} ({row.imported_mb:.0f})"
         lines.append(
             f"| {row.work} | {row.peer} | {_time(row.median)} | {_time(row.least)} .. "
-            f"{_time(row.most)} | {gflops} | {row.ratio:.2f} |"
+            f"{_time(row.most)} | {gflops} | {memory} | {row.ratio:.2f} |"
         )
     return "\n".join(lines)
 
 
 def _time(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
     return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
 
 
@@ -126,9 +143,19 @@ def _start(
     )
 
 
-def _answer(process: subprocess.Popen[str], peer: str) -> str:
+def _answer(process: subprocess.Popen[str], peer: str) -> dict[str, Any]:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
         raise RuntimeError(f"bench: the process of {peer} ended, see its message above")
-    return line
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def _check(work: str, peer: str, theirs: Sequence[float], ours: Sequence[float]) -> None:
+    """RuntimeError unless the numbers agree up to float32 rounding; a NaN agrees with nothing."""
+    if len(theirs) != len(ours):
+        raise RuntimeError(f"{work}: {peer} gives {len(theirs)} numbers to check, not {len(ours)}")
+    for i, (a, b) in enumerate(zip(theirs, ours)):
+        if not abs(a - b) <= TOLERANCE * max(abs(a), abs(b), 0.1):
+            raise RuntimeError(f"{work}: {peer} computes {a:.7g}, Striate {b:.7g} (number {i})")

@@ -1,4 +1,4 @@
-"""What is measured: each work gives, for each peer, a function that does it once.
+"""What is measured: each work gives, for each peer, a function that does it once, or a Work.
 
 Peers are imported inside their functions, so that each process holds only its own.
 """
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-Step = Callable[[], Any]
+from striate.bench.alexnet import ALEXNET
+from striate.bench.work import Step, Work
 
 
 def lenet5_striate(batch_size: int) -> Step:
@@ -93,7 +94,8 @@ def _matrices(size: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     return a, generator.standard_normal((size, size), np.float32)
 
 
-WORKS: dict[str, dict[str, Callable[..., Step]]] = {
+WORKS: dict[str, dict[str, Callable[..., Step | Work]]] = {
     "lenet5": {"striate": lenet5_striate, "torch": lenet5_torch},
+    "alexnet": ALEXNET,
     "gemm": {"striate": gemm_striate, "numpy": gemm_numpy, "torch": gemm_torch},
 }

@@ -11,8 +11,14 @@ from typing import Any
 from striate.cli._common import add_threads, integer
 
 # What each work is compared with when --against is not given.
-_DEFAULT = {"lenet5": ["torch"], "gemm": ["numpy"], "import": ["numpy"]}
-_KNOWN = {"lenet5": ["torch"], "gemm": ["numpy", "torch"], "import": ["numpy", "torch"]}
+_DEFAULT = {"lenet5": ["torch"], "alexnet": ["torch"], "gemm": ["numpy"], "import": ["numpy"]}
+_KNOWN = {
+    "lenet5": ["torch"],
+    "alexnet": ["torch"],
+    "gemm": ["numpy", "torch"],
+    "import": ["numpy", "torch"],
+}
+_PAIRS = {"alexnet": 7}  # a turn takes seconds there
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,13 +27,20 @@ def add_parser(subparsers: Any) -> None:
         help="measure against peers, taking turns",
         description="Runs a work in Striate and in its peers, each in a process of its own, turn "
         "by turn, and prints medians and the median of the turns' ratios. lenet5: a training step; "
+        "alexnet: a training step, or inference (--infer), after the peers have computed the same "
+        "logits, losses and gradients from the same weights; "
         "gemm: float32 matrix multiplication; import: the import alone.",
     )
     parser.add_argument("work", choices=sorted(_DEFAULT))
     parser.add_argument("--against", metavar="PEER[,PEER]", help="torch, numpy")
-    parser.add_argument("--batch-size", type=integer(1), default=64, metavar="N", help="of lenet5")
+    parser.add_argument(
+        "--batch-size", type=integer(1), default=64, metavar="N", help="of a network"
+    )
+    parser.add_argument("--infer", action="store_true", help="alexnet: forward alone, in eval mode")
     parser.add_argument("--size", type=integer(1), default=1024, metavar="N", help="of gemm")
-    parser.add_argument("--pairs", type=integer(1), default=15, metavar="N", help="turns of each")
+    parser.add_argument(
+        "--pairs", type=integer(1), metavar="N", help="turns of each (default: 15, for alexnet 7)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE, too")
     add_threads(parser)
     parser.set_defaults(run=run)
@@ -47,22 +60,29 @@ def run(args: argparse.Namespace) -> int:
         print(f"{peer} is not installed, so it is left out", file=sys.stderr)
     peers = [peer for peer in peers if peer not in compare.missing(peers)]
 
+    if args.infer and args.work != "alexnet":
+        raise ValueError(f"--infer: only alexnet has it, got {args.work!r}")
+    pairs = args.pairs or _PAIRS.get(args.work, 15)
     threads = args.threads or striate.get_num_threads()
     rows: list[Any] = []
     if args.work == "import":
-        rows = compare.compare_import(peers, args.pairs)
+        rows = compare.compare_import(peers, pairs)
     elif args.work == "lenet5":
         label = f"lenet5 step, batch {args.batch_size}"
         arguments = {"batch_size": args.batch_size}
-        rows = compare.compare("lenet5", label, arguments, peers, threads, args.pairs)
+        rows = compare.compare("lenet5", label, arguments, peers, threads, pairs)
+    elif args.work == "alexnet":
+        label = f"alexnet {'inference' if args.infer else 'step'}, batch {args.batch_size}"
+        arguments = {"batch_size": args.batch_size, "infer": args.infer}
+        rows = compare.compare("alexnet", label, arguments, peers, threads, pairs)
     else:
         for trans_a, trans_b in ((False, False), (False, True), (True, False), (True, True)):
             label = f"gemm {args.size} {'T' if trans_a else 'N'}{'T' if trans_b else 'N'}"
             arguments = {"size": args.size, "trans_a": trans_a, "trans_b": trans_b}
             flop = 2.0 * args.size**3
-            rows += compare.compare("gemm", label, arguments, peers, threads, args.pairs, flop)
+            rows += compare.compare("gemm", label, arguments, peers, threads, pairs, flop)
     where = f"striate {striate.__version__}, {_core.isa_name()}, {threads} threads, "
-    where += f"{args.pairs} turns, Python {platform.python_version()} on {platform.machine()}"
+    where += f"{pairs} turns, Python {platform.python_version()} on {platform.machine()}"
     print(where + "\n")
     print(compare.table(rows))
     if args.json:
