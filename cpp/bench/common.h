@@ -1,4 +1,5 @@
 // What the benchmarks share: arguments filled with numbers, a run per instruction set, GFLOP/s.
+// Named shapes are layers of LeNet-5 and of AlexNet at batch 64, unless the file says otherwise.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -23,15 +24,16 @@ inline std::vector<float> numbers(int64_t count) {
   return values;
 }
 
-/// Times run() on every instruction set of this machine, as "<name>/<instruction set>".
+/// Times run() on every instruction set of this machine, as "<name>/<instruction set>". A run does
+/// `amount` of `unit`: floating-point operations, or bytes read and written where those count.
 template <class Run>
-void add(const std::string& name, double flop, const Run& run) {
+void add(const std::string& name, double amount, const Run& run, const char* unit = "FLOP/s") {
   for (const std::string& isa : cpu::supported_isas()) {
     auto body = [=](benchmark::State& state) {
       cpu::set_isa(isa);
       for ([[maybe_unused]] auto _ : state) run();
-      state.counters["FLOP/s"] = benchmark::Counter(
-          flop, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
+      state.counters[unit] = benchmark::Counter(
+          amount, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
       state.counters["threads"] = cpu::num_threads();
     };
     benchmark::RegisterBenchmark((name + "/" + isa).c_str(), body)
