@@ -32,14 +32,15 @@ def model(
     weights: Mapping[str, np.ndarray] | None = None,
     opset: int = 17,
     outputs: Sequence[str] = ("y",),
+    result: Shape | None = None,
 ) -> Any:
-    """A model of float inputs ("x", or those named) whose results' shapes onnx infers."""
+    """A model of float inputs ("x", or those named); onnx infers the shape of its result."""
     inputs = shape if isinstance(shape, Mapping) else {"x": shape}
     graph = helper.make_graph(
         list(nodes),
         "test",
         [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, result) for name in outputs],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in (weights or {}).items()],
     )
     opsets = [helper.make_opsetid("", opset)]

@@ -64,7 +64,7 @@ class Importer:
         self.source, self.feeds = source, feeds
         self.values = {name: i for i, name in enumerate(source.inputs)}
         self.uses = Counter(name for node in source.nodes for name in node.input if name)
-        self.uses.update(source.outputs)
+        self.uses[source.output] += 1
         self.readers: dict[str, NodeProto] = {
             name: node for node in source.nodes for name in node.input
         }
@@ -77,14 +77,9 @@ class Importer:
         self.made = 0  # bytes of weights that the file does not hold, but asks for
 
     def run(self) -> Graph:
-        if len(self.source.outputs) != 1:
-            raise OnnxError(
-                f"the model has {len(self.source.outputs)} outputs, {self.source.outputs}; only "
-                "models with one are supported"
-            )
         for node in self.source.nodes:
             self._read(node)
-        return self._graph(self.source.outputs[0])
+        return self._graph(self.source.output)
 
     def _read(self, node: NodeProto) -> None:
         operation = Operation(self, node)

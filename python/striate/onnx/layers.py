@@ -102,10 +102,10 @@ def _mirrored(x: Array) -> Array:
     return np.ascontiguousarray(x[:, ::-1])
 
 
-def same_pads(size: int, kernel: int, stride: int, dilation: int, upper: bool) -> Pair:
+def same_pads(size: int, kernel: int, stride: int, upper: bool) -> Pair:
     """(before, after) so that ceil(size / stride) windows fit; ``upper``: the odd one after."""
     windows = -(-size // stride)
-    total = max((windows - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    total = max((windows - 1) * stride + kernel - size, 0)
     less = total // 2
     return (less, total - less) if upper else (total - less, less)
 
@@ -113,11 +113,9 @@ def same_pads(size: int, kernel: int, stride: int, dilation: int, upper: bool) -
 class SamePad2d(nn.ConstantPad2d):
     """Pads for auto_pad=SAME_UPPER or SAME_LOWER: with a stride they depend on the input's size."""
 
-    def __init__(
-        self, kernel: Pair, stride: Pair, dilation: Pair, upper: bool, value: float
-    ) -> None:
+    def __init__(self, kernel: Pair, stride: Pair, upper: bool, value: float) -> None:
         super().__init__(0, value)
-        self.axes = tuple(zip(kernel, stride, dilation))
+        self.axes = tuple(zip(kernel, stride))
         self.upper = upper
 
     def _pads(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
@@ -153,7 +151,7 @@ class AveragePool(Layer):
         """Pads before and after, and how far the last window hangs over them in ceil mode."""
         kernel, stride, dilation = self.kernel[axis], self.stride[axis], self.dilation[axis]
         if self.pads is None:
-            return *same_pads(size, kernel, stride, dilation, self.upper), 0
+            return *same_pads(size, kernel, stride, self.upper), 0
         before, after = self.pads[axis], self.pads[axis + 2]
         room = size + before + after - (dilation * (kernel - 1) + 1)
         if not self.ceil_mode or room % stride == 0:

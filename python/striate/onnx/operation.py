@@ -137,6 +137,13 @@ class Operation:
         shape = self.shape(index)
         return None if shape is None else len(shape)
 
+    def expect(self, axis: int, size: int, why: str) -> None:
+        """Refuses data whose ``axis`` is known to have another size; onnx does not look."""
+        shape = self.shape()
+        known = shape is not None and -len(shape) <= axis < len(shape)
+        if shape is not None and known and shape[axis] not in (None, size):
+            self.refuse(f"its input has shape {shape}, but {why} takes {size}")
+
     def tensor(self, name: str) -> TensorProto | None:
         value: TensorProto | None = self.attribute(name, TensorProto)
         return value

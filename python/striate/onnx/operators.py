@@ -192,6 +192,7 @@ def batch_normalization(op: Operation) -> None:
     if not (variance + epsilon > 0).all():
         op.refuse(f"variance + epsilon must be positive, got {(variance + epsilon).min()}")
     factor = scale / np.sqrt(variance + epsilon)
+    op.expect(1, len(scale), "scale")
     layer = nn.ChannelAffine(len(scale))
     layer.weight.data = factor.astype(np.float32)
     layer.bias.data = (shift - mean * factor).astype(np.float32)
@@ -221,7 +222,9 @@ def gemm(op: Operation) -> None:
         assert bias is not None
         return np.broadcast_to(bias.reshape(-1) * np.float32(beta), (features,))
 
-    layer = _linear(weight.shape[1] if trans_b else weight.shape[0], features, bias is not None)
+    taken = weight.shape[1] if trans_b else weight.shape[0]
+    op.expect(-1, taken, f"B of shape {weight.shape}")
+    layer = _linear(taken, features, bias is not None)
     layer.weight = op.parameter(1, f"linear {alpha} {trans_b}", scaled)
     if bias is not None:
         layer.bias = op.parameter(2, f"bias {beta} {features}", shifted)
@@ -240,6 +243,7 @@ def matmul(op: Operation) -> None:
         op.refuse(f"the data must have 2 dimensions or more, got {rank}")
     if _adaptive_pooling(op, weight):
         return
+    op.expect(-1, weight.shape[0], f"a matrix of shape {weight.shape}")
     layer = _linear(weight.shape[0], weight.shape[1], False)
     layer.weight = op.parameter(1, "linear 1.0 False", lambda: weight.T)
     value = op.emit(layer, op.data())

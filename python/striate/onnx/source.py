@@ -55,7 +55,7 @@ class Source:
     nodes: list[NodeProto]
     versions: dict[str, int]  # operator -> the opset that defined it
     inputs: list[str]  # those that are not initializers, in the file's order
-    outputs: list[str]
+    output: str
     tensors: dict[str, TensorProto]
     shapes: dict[str, Shape]
     types: dict[str, int]
@@ -111,6 +111,11 @@ def check(model: ModelProto, folder: Path | None, feeds: Mapping[str, ANY]) -> S
             raise OnnxError(f"the initializer {tensor.name!r} must have a name of its own")
         dims_of(tensor)
         tensors[tensor.name] = tensor
+    if len(graph.output) != 1:
+        names = [info.name for info in graph.output]
+        raise OnnxError(
+            f"the model has {len(names)} outputs, {names}; only models with one are supported"
+        )
     skeleton = _skeleton(model, tensors, feeds)
     try:
         if not all(info.type.tensor_type.HasField("shape") for info in graph.output):
@@ -128,7 +133,7 @@ def check(model: ModelProto, folder: Path | None, feeds: Mapping[str, ANY]) -> S
         nodes=list(graph.node),
         versions=versions,
         inputs=[info.name for info in graph.input if info.name not in tensors],
-        outputs=[info.name for info in graph.output],
+        output=graph.output[0].name,
         tensors=tensors,
         shapes=shapes,
         types=types,

@@ -46,10 +46,14 @@ def _window(op: Operation, kernel: Pair, dilation: Pair) -> Window:
     if not auto.startswith("SAME"):
         top, left, bottom, right = pads
         return Window(kernel, stride, dilation, (top, left, bottom, right), upper)
+    if dilation != (1, 1):
+        op.refuse(
+            f"auto_pad={auto} with dilations={list(dilation)} is not supported: runtimes disagree "
+            "on what it means"
+        )
     if stride != (1, 1):
         return Window(kernel, stride, dilation, None, upper)
-    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
-    (top, bottom), (left, right) = (same_pads(n, n, 1, 1, upper) for n in reach)
+    (top, bottom), (left, right) = (same_pads(n, n, 1, upper) for n in kernel)
     return Window(kernel, stride, dilation, (top, left, bottom, right), upper)
 
 
@@ -84,6 +88,7 @@ def conv(op: Operation) -> None:
         op.refuse(f"kernel_shape={given} is not that of W, whose shape is {weight.shape}")
     window = _window(op, (height, width), _dilation(op))
     groups = op.integer("group", 1)
+    op.expect(1, inputs * groups, f"W of shape {weight.shape} with group={groups}")
     bias = op.weights(2, 1) if op.has(2) else None
     if bias is not None and len(bias) != outputs:
         op.refuse(f"B must have one value for each of the {outputs} outputs, got {bias.shape}")
@@ -109,7 +114,7 @@ def conv(op: Operation) -> None:
 
 
 def _same(window: Window, value: float) -> SamePad2d:
-    return SamePad2d(window.kernel, window.stride, window.dilation, window.upper, value)
+    return SamePad2d(window.kernel, window.stride, window.upper, value)
 
 
 def _halves(window: Window) -> bool:

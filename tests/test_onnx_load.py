@@ -1,0 +1,686 @@
+"""ONNX models loaded: they answer as in ONNX Runtime, train, and are exported again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import striate
+from checks import assert_close, draw, finite_differences
+from onnx_models import TensorProto, model, node, numpy_helper, onnx, runtime, save
+from striate import nn, optim
+from striate.onnx import OnnxError, layers
+from striate.onnx.exporter import to_bytes
+from striate.onnx.importer import build
+
+F4 = np.float32
+
+
+def check(made: Any, *shapes: Sequence[int], depth: int = 64) -> nn.Graph:
+    """The loaded model, after it has answered as ONNX Runtime does, also when exported again."""
+    graph = build(made)
+    inputs = [draw(f"load/{i}/{shape}", tuple(shape)) for i, shape in enumerate(shapes)]
+    expected = runtime(made, *inputs)
+    y = graph(inputs[0] if len(inputs) == 1 else tuple(inputs))
+    assert_close(y, expected, depth=depth)
+    given = [shape[1:] for shape in shapes]
+    again = to_bytes(graph, given[0] if len(given) == 1 else given)
+    assert_close(runtime(again, *inputs), expected, depth=depth)
+    return graph
+
+
+def kinds(graph: nn.Graph) -> list[str]:
+    return [type(layer).__name__ for layer in graph.children()]
+
+
+def weights(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
+    return {name: draw(f"load/{name}/{shape}", shape) for name, shape in shapes.items()}
+
+
+# --- convolution and pooling ---------------------------------------------------------------------
+
+PADS = st.one_of(
+    st.fixed_dictionaries({"pads": st.tuples(*[st.integers(0, 2)] * 4)}),
+    st.fixed_dictionaries({"auto_pad": st.sampled_from(["SAME_UPPER", "SAME_LOWER", "VALID"])}),
+    st.just({}),
+)
+PAIRS = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+def fits(size: tuple[int, int], kernel: Any, dilation: Any, options: Mapping[str, Any]) -> bool:
+    pads = options.get("pads", (0, 0, 0, 0))
+    same = options.get("auto_pad", "").startswith("SAME")
+    if same and max(dilation) > 1:
+        return False  # refused: see below
+    return all(
+        same or d * (k - 1) + 1 <= n + before + after
+        for n, k, d, before, after in zip(size, kernel, dilation, pads[:2], pads[2:])
+    )
+
+
+@given(PAIRS, PAIRS, PAIRS, PADS, st.sampled_from([1, 2]), st.booleans(), PAIRS)
+def test_convolutions(kernel: Any, stride: Any, dilation: Any, options: Any, groups: int,
+                      bias: bool, more: Any) -> None:  # fmt: skip
+    size = 4 + more[0], 4 + more[1]
+    assume(fits(size, kernel, dilation, options))
+    arrays = weights(w=(4, 4 // groups, *kernel), b=(4,))
+    made = model(
+        [node("Conv", "x", "w", *["b"] * bias, kernel_shape=kernel, strides=stride,
+              dilations=dilation, group=groups, **options)],
+        ("N", 4, *size),
+        {k: v for k, v in arrays.items() if k == "w" or bias},
+    )  # fmt: skip
+    check(made, (2, 4, *size), depth=36)
+
+
+@given(PAIRS, PAIRS, PAIRS, PADS, st.booleans(), PAIRS)
+def test_max_pools(kernel: Any, stride: Any, dilation: Any, options: Any, ceil: bool,
+                   more: Any) -> None:  # fmt: skip
+    size = 3 + more[0], 3 + more[1]
+    assume(fits(size, kernel, dilation, options))
+    assume(not (ceil and "auto_pad" in options))  # onnx leaves that open
+    pads = options.get("pads", (0, 0, 0, 0))
+    assume(all(p < k for p, k in zip(pads, kernel * 2)))  # ONNX Runtime's rules
+    assume("auto_pad" not in options or all(k >= s for k, s in zip(kernel, stride)))
+    made = model(
+        [node("MaxPool", "x", kernel_shape=kernel, strides=stride, dilations=dilation,
+              ceil_mode=int(ceil), **options)],
+        ("N", 2, *size),
+        opset=22,
+    )  # fmt: skip
+    pool_or_refusal(made, size, ceil and any(p > k // 2 for p, k in zip(pads, kernel * 2)))
+
+
+@given(PAIRS, PAIRS, PAIRS, PADS, st.booleans(), st.booleans(), PAIRS)
+def test_average_pools(kernel: Any, stride: Any, dilation: Any, options: Any, ceil: bool,
+                       counted: bool, more: Any) -> None:  # fmt: skip
+    size = 3 + more[0], 3 + more[1]
+    assume(fits(size, kernel, dilation, options))
+    assume(not (ceil and "auto_pad" in options))
+    pads = options.get("pads", (0, 0, 0, 0))
+    assume(all(p < k for p, k in zip(pads, kernel * 2)))
+    made = model(
+        [node("AveragePool", "x", kernel_shape=kernel, strides=stride, dilations=dilation,
+              ceil_mode=int(ceil), count_include_pad=int(counted), **options)],
+        ("N", 2, *size),
+        opset=22,
+    )  # fmt: skip
+    pool_or_refusal(made, size, False)
+
+
+def pool_or_refusal(made: Any, size: tuple[int, int], refused: bool) -> None:
+    if refused:
+        with pytest.raises(OnnxError, match="ceil_mode=1 with pads=.* above half of kernel_shape"):
+            build(made)
+        return
+    try:
+        check(made, (2, 2, *size))
+    except OnnxError as error:  # only the second export may be
+        if not any(text in str(error) for text in ("has no counterpart", "steps over the whole")):
+            raise
+
+
+def test_same_padding_follows_the_size_of_the_input() -> None:
+    """With a stride it is computed for each input: a file of any height and width has no other."""
+    made = model([node("Conv", "x", "w", auto_pad="SAME_LOWER", strides=[2, 2], name="c"),
+                  node("MaxPool", "c", auto_pad="SAME_UPPER", strides=[2, 2], kernel_shape=[3, 3])],
+                 ("N", 2, "H", "W"), weights(w=(3, 2, 3, 3)))  # fmt: skip
+    made.graph.node[0].output[0] = made.graph.node[1].input[0] = "c"
+    graph = build(made)
+    for size in ((5, 6), (6, 5), (7, 9)):
+        x = draw(f"same/{size}", (2, 2, *size))
+        assert_close(graph(x), runtime(made, x), depth=18)
+    assert kinds(graph) == ["SamePad2d", "Conv2d", "SamePad2d", "MaxPool2d"]
+    assert [n.name for n in graph.nodes] == ["c_pad", "c", "y_pad", "y"]
+
+
+def test_global_average_pool() -> None:
+    assert kinds(check(model([node("GlobalAveragePool", "x")]), (3, 2, 4, 4))) == [
+        "AdaptiveAvgPool2d"
+    ]
+
+
+# --- other operators -----------------------------------------------------------------------------
+
+BATCH = {"scale": (2,), "shift": (2,), "mean": (2,)}
+CASES: dict[str, tuple[Any, Any, tuple[int, ...]]] = {
+    # name: (what makes the model, the layers expected, the shape of the input)
+    "Relu": (lambda: model([node("Relu", "x")], opset=7), ["ReLU"], (3, 2, 4, 4)),
+    "Tanh": (lambda: model([node("Tanh", "x")], opset=13), ["Tanh"], (3, 2, 4, 4)),
+    "Sigmoid": (lambda: model([node("Sigmoid", "x")], opset=6), ["Sigmoid"], (3, 2, 4, 4)),
+    "Softmax 11, last axis": (
+        lambda: model([node("Softmax", "x")], ("N", 5), opset=11), ["Softmax"], (3, 5)),
+    "Softmax 11 flattens": (
+        lambda: model([node("Softmax", "x")], opset=11), ["FlatSoftmax"], (3, 2, 4, 4)),
+    "Softmax 11, axis 2": (
+        lambda: model([node("Softmax", "x", axis=2)], opset=11), ["FlatSoftmax"], (3, 2, 4, 4)),
+    "Softmax 11, axis -1": (
+        lambda: model([node("Softmax", "x", axis=-1)], opset=11), ["Softmax"], (3, 2, 4, 4)),
+    "Softmax 13": (lambda: model([node("Softmax", "x")]), ["Softmax"], (3, 2, 4, 4)),
+    "Softmax 13, axis 1": (
+        lambda: model([node("Softmax", "x", axis=1)]), ["Softmax"], (3, 2, 4, 4)),
+    "LogSoftmax 11": (
+        lambda: model([node("LogSoftmax", "x")], opset=11), ["FlatSoftmax"], (3, 2, 4, 4)),
+    "LogSoftmax 13": (lambda: model([node("LogSoftmax", "x")]), ["LogSoftmax"], (3, 2, 4, 4)),
+    "LRN": (
+        lambda: model([node("LRN", "x", size=3, alpha=0.3, beta=0.6, bias=2.0)], ("N", 7, 3, 3)),
+        ["LocalResponseNorm"], (2, 7, 3, 3)),
+    "Dropout 7": (
+        lambda: model([node("Dropout", "x", ratio=0.3)], opset=7), ["Dropout"], (3, 2, 4, 4)),
+    "Dropout 13": (
+        lambda: model([node("Dropout", "x", "r", "t", seed=3)], weights={
+            "r": np.array(0.3, F4), "t": np.array(False)}), ["Dropout"], (3, 2, 4, 4)),
+    "Flatten": (lambda: model([node("Flatten", "x")]), ["Flatten"], (3, 2, 4, 4)),
+    "Flatten -3": (lambda: model([node("Flatten", "x", axis=-3)]), ["Flatten"], (3, 2, 4, 4)),
+    "Flatten 2": (lambda: model([node("Flatten", "x", axis=2)]), ["FlattenAt"], (3, 2, 4, 4)),
+    "Identity": (lambda: model([node("Identity", "x")]), ["Identity"], (3, 2, 4, 4)),
+    "Transpose nothing": (
+        lambda: model([node("Transpose", "x", perm=[0, 1, 2, 3])]), ["Identity"], (3, 2, 4, 4)),
+    "Transpose axes of 1": (
+        lambda: model([node("Transpose", "x", perm=[0, 2, 3, 1])], ("N", 5, 1, 1)),
+        ["Reshape"], (3, 5, 1, 1)),
+    "BatchNormalization": (
+        lambda: model([node("BatchNormalization", "x", *BATCH, "variance", epsilon=0.01)],
+                      weights={**weights(**BATCH), "variance": np.array([0.5, 2], F4)}),
+        ["ChannelAffine"], (3, 2, 4, 4)),
+    "BatchNormalization 7": (
+        lambda: model([node("BatchNormalization", "x", *BATCH, "variance", momentum=0.5)],
+                      weights={**weights(**BATCH), "variance": np.array([0.5, 2], F4)}, opset=7),
+        ["ChannelAffine"], (3, 2, 4, 4)),
+    "Add a bias": (
+        lambda: model([node("Add", "b", "x")], weights=weights(b=(2, 1, 1))),
+        ["Bias"], (3, 2, 4, 4)),
+    "Add a number": (
+        lambda: model([node("Add", "x", "b")], weights=weights(b=())), ["Bias"], (3, 2, 4, 4)),
+    "Sum": (
+        lambda: model([node("Sum", "x", "b", "x")], weights=weights(b=(4, 4))),
+        ["Add", "Bias"], (3, 2, 4, 4)),
+    "Sum of one": (lambda: model([node("Sum", "x")]), ["Identity"], (3, 2, 4, 4)),
+    "Gemm": (
+        lambda: model([node("Gemm", "x", "w", "b")], ("N", 5), weights(w=(5, 3), b=(3,))),
+        ["Linear"], (2, 5)),
+    "Gemm of all kinds": (
+        lambda: model([node("Gemm", "x", "w", "b", alpha=0.5, beta=-2.0, transB=1)], ("N", 5),
+                      weights(w=(3, 5), b=(1, 3))), ["Linear"], (2, 5)),
+    "Gemm and one bias for all": (
+        lambda: model([node("Gemm", "x", "w", "b")], ("N", 5), weights(w=(5, 3), b=(1,))),
+        ["Linear"], (2, 5)),
+    "Gemm without C": (
+        lambda: model([node("Gemm", "x", "w")], ("N", 5), weights(w=(5, 3))), ["Linear"], (2, 5)),
+    "MatMul": (
+        lambda: model([node("MatMul", "x", "w")], ("N", 4, 5), weights(w=(5, 3))),
+        ["Linear"], (2, 4, 5)),
+    "MatMul and Add": (
+        lambda: model([node("MatMul", "x", "w", to="p"), node("Add", "b", "p")], ("N", 5),
+                      weights(w=(5, 3), b=(3,))), ["Linear"], (2, 5)),
+    "MatMul read twice": (
+        lambda: model([node("MatMul", "x", "w", to="p"), node("Add", "p", "b", to="q"),
+                       node("Add", "p", "q")], ("N", 5), weights(w=(5, 3), b=(3,))),
+        ["Linear", "Bias", "Add"], (2, 5)),
+    "Constant": (
+        lambda: model([node("Constant", to="b", value_floats=[1.0, 2.0]), node("Add", "x", "b")],
+                      ("N", 2)), ["Bias"], (3, 2)),
+    "Constant tensor": (
+        lambda: model([node("Constant", to="b", value=numpy_helper.from_array(np.ones(2, F4))),
+                       node("Add", "x", "b")], ("N", 2)), ["Bias"], (3, 2)),
+    "ConstantOfShape": (
+        lambda: model([node("ConstantOfShape", "s", to="w", value=numpy_helper.from_array(
+                           np.array([0.5], F4))), node("Gemm", "x", "w")], ("N", 5),
+                      {"s": np.array([5, 3])}), ["Linear"], (2, 5)),
+    "weights through Identity, Transpose and Reshape": (
+        lambda: model([node("Identity", "w", to="i"), node("Transpose", "i", to="t"),
+                       node("Reshape", "t", "s", to="v"), node("MatMul", "x", "v")], ("N", 5),
+                      {**weights(w=(5, 3)), "s": np.array([5, -1])}), ["Linear"], (2, 5)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_operators(name: str) -> None:
+    make, expected, shape = CASES[name]
+    assert kinds(check(make(), shape)) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "target", "expected"),
+    [
+        (("N", 2, 3, 4), [0, -1], "Flatten"),
+        (("N", 2, 3, 4), [-1, 24], "Flatten"),
+        (("N", 2, 3, 4), [0, 24], "Flatten"),
+        ((1, 2, 3, 4), [1, 24], "Flatten"),
+        ((1, 2, 3, 4), [1, -1], "Flatten"),
+        ((1, 2, 3, 4), [-1, 24], "Flatten"),
+        (("N", "C", "H", "W"), [0, -1], "Flatten"),
+        (("N", 2, 3, 4), [0, 0, -1], "Reshape"),
+        (("N", 2, 3, 4), [-1, 2, 12], "Reshape"),
+        ((1, 2, 3, 4), [1, 4, 3, 2], "Reshape"),
+        (("N", 2, 3, 4), [0, 0, 0, 0], "Identity"),
+        (("N", 2, 3, 4), [-1, 12], "Reshape"),  # two rows of each image
+    ],
+)
+def test_reshapes_that_keep_the_batch_keep_any(given: Any, target: Any, expected: str) -> None:
+    made = model([node("Reshape", "x", "s")], given, {"s": np.array(target)})
+    graph = build(made)
+    assert kinds(graph) == [expected]
+    batch = 1 if given[0] == 1 else 3
+    x = draw("reshape", (batch, 2, 3, 4))
+    np.testing.assert_array_equal(graph(x), runtime(made, x))
+    x = draw("reshape five", (5, 2, 3, 4))
+    assert graph(x).shape[0] == (10 if target == [-1, 12] else 5)
+    assert runtime(to_bytes(graph, (2, 3, 4)), x).shape == graph(x).shape
+
+
+@pytest.mark.parametrize("size", [2, 4, 6])
+def test_lrn_of_even_size_reaches_further_up(size: int) -> None:
+    """c - floor((size - 1) / 2) .. c + ceil((size - 1) / 2), as onnx says; torch: further down."""
+    made = model([node("LRN", "x", size=size, alpha=0.3, beta=0.6, bias=2.0)], ("N", 7, 3, 3))
+    x = draw("lrn", (2, 7, 3, 3))
+    squares = np.zeros_like(x)
+    for c in range(7):
+        low, high = max(0, c - (size - 1) // 2), c + -(-(size - 1) // 2)
+        squares[:, c] = (x[:, low : high + 1] ** 2).sum(axis=1)
+    graph = build(made)
+    assert_close(graph(x), x / (2 + 0.3 / size * squares) ** F4(0.6), depth=8)
+    again = onnx.load_from_string(to_bytes(graph, (7, 3, 3)))
+    assert again.graph.node[0].op_type == "LRN"
+
+
+def test_branches_and_several_inputs() -> None:
+    made = model(
+        [
+            node("Conv", "a", "w", to="left", kernel_shape=[1, 1]),
+            node("Relu", "left", to="relu"),
+            node("Add", "relu", "b", to="sum"),
+            node("Concat", "sum", "a", "left", axis=1),
+        ],
+        {"a": ("N", 2, 3, 3), "unused": ("N", 1), "b": ("N", 4, 3, 3)},
+        weights(w=(4, 2, 1, 1)),
+    )
+    graph = build(made)
+    a, b = draw("a", (2, 2, 3, 3)), draw("b", (2, 4, 3, 3))
+    expected = runtime(made, a, draw("unused", (2, 1)), b)
+    assert_close(graph((a, b)), expected, depth=4)
+    graph.train()((a, b))
+    da, db = graph.backward(expected)
+    assert da.shape == a.shape
+    np.testing.assert_array_equal(db, expected[:, :4])
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_concat_along_any_axis(axis: int) -> None:
+    made = model([node("Concat", "x", "x", axis=axis)], ("N", 2, 3))
+    x = draw("concat", (2, 2, 3))
+    np.testing.assert_array_equal(build(made)(x), runtime(made, x))
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def net() -> nn.Sequential:
+    striate.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.LocalResponseNorm(3), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 5),
+    )  # fmt: skip
+
+
+def test_an_import_has_the_gradients_of_the_model_it_came_from() -> None:
+    original = net().train()
+    original[5].eval()
+    graph = build(onnx.load_from_string(to_bytes(original, (2, 4, 4)))).train()
+    graph.nodes[5].layer.eval()
+    assert [p.requires_grad for p in graph.parameters()] == [True] * 4
+    x, dy = draw("train/x", (3, 2, 4, 4)), draw("train/dy", (3, 5))
+    assert_close(graph(x), original(x), depth=40)
+    assert_close(graph.backward(dy), original.backward(dy), depth=40)
+    for one, other in zip(graph.parameters(), original.parameters()):
+        assert_close(one.grad, other.grad, depth=200)
+
+
+def test_an_import_can_be_fine_tuned(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    striate.onnx.export(net(), path, (2, 4, 4))
+    graph = striate.onnx.load(path)
+    assert not graph.training
+    x, labels = draw("tune/x", (8, 2, 4, 4)), np.arange(8) % 5
+    np.testing.assert_array_equal(graph(x), graph(x))
+    graph.train()
+    assert (graph(x) != graph(x)).any()  # dropout drops
+    criterion = nn.CrossEntropyLoss()
+    optimizer = optim.SGD(graph.parameters(), lr=0.2, momentum=0.9)
+    before = criterion(graph.eval()(x), labels)
+    graph.train()
+    for _ in range(60):
+        criterion(graph(x), labels)
+        graph.backward(criterion.backward())
+        optimizer.step()
+        optimizer.zero_grad()
+    graph.eval()
+    assert criterion(graph(x), labels) < 0.3 * before
+    assert_close(runtime(to_bytes(graph, (2, 4, 4)), x), graph(x), depth=400)
+    kept = graph.state_dict()
+    fresh = striate.onnx.load(path)
+    fresh.load_state_dict(kept)
+    np.testing.assert_array_equal(fresh(x), graph(x))
+
+
+def test_loading_draws_no_random_numbers(tmp_path: Path) -> None:
+    data = onnx.load_from_string(to_bytes(net(), (2, 4, 4)))
+    striate.manual_seed(5)
+    expected = striate.random.next_key()
+    striate.manual_seed(5)
+    build(data)
+    assert striate.random.next_key() == expected
+
+
+def test_a_weight_that_two_nodes_share_stays_one() -> None:
+    made = model([node("Gemm", "x", "w", "b", to="h"), node("Gemm", "h", "w", "b", to="i"),
+                  node("Gemm", "i", "w", transB=1)],
+                 ("N", 3), weights(w=(3, 3), b=(3,)))  # fmt: skip
+    graph = check(made, (2, 3))
+    first, second, turned = graph.children()
+    assert first.weight is second.weight
+    assert first.bias is second.bias
+    assert turned.weight is not first.weight
+    assert not np.shares_memory(turned.weight.data, first.weight.data)
+
+
+def test_batch_normalization_is_frozen_but_can_be_thawed() -> None:
+    graph = build(CASES["BatchNormalization"][0]()).train()
+    assert not graph.trainable()
+    graph.requires_grad_()
+    x = draw("thaw", (3, 2, 4, 4))
+    graph.backward(graph(x))
+    assert all(p.grad is not None for p in graph.parameters())
+
+
+OWN: dict[str, tuple[Callable[[], nn.Layer], tuple[int, ...]]] = {
+    "Reshape": (lambda: layers.Reshape((0, 2, -1)), (2, 4, 3)),
+    "FlattenAt": (lambda: layers.FlattenAt(2), (2, 4, 3)),
+    "FlatSoftmax": (lambda: layers.FlatSoftmax(1, log=False), (2, 4, 3)),
+    "FlatSoftmax log": (lambda: layers.FlatSoftmax(2, log=True), (2, 4, 3)),
+    "MirroredLRN": (lambda: layers.MirroredLRN(4, 0.5), (2, 5, 3, 2)),
+    "SamePad2d": (lambda: layers.SamePad2d((3, 2), (2, 2), True, 0.5), (1, 2, 4, 5)),
+    "AveragePool": (
+        lambda: layers.AveragePool((2, 3), (2, 1), (1, 2, 1, 0), (2, 1), False, True, True),
+        (2, 2, 6, 5),
+    ),
+    "AveragePool same": (
+        lambda: layers.AveragePool((3, 3), (2, 2), None, (1, 1), True, False, False),
+        (2, 2, 6, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_gradients_of_layers_that_only_an_import_makes(float64: None, name: str) -> None:
+    make, shape = OWN[name]
+    layer, x = make(), draw(f"own/{name}", shape).astype(np.float64)
+    y, saved = layer.apply(x, True, True)
+    dy = draw(f"own/{name}/dy", y.shape).astype(np.float64)
+    dx, _ = layer.grad(dy, saved, True)
+    numeric = finite_differences(lambda: float((layer.apply(x, True, False)[0] * dy).sum()), x)
+    np.testing.assert_allclose(dx, numeric, atol=5e-7, rtol=1e-5)
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+def test_names_come_from_the_nodes_and_are_made_valid_and_unique() -> None:
+    made = model(
+        [node("Relu", "x", to="a", name="/features/features.0/Relu"),
+         node("Relu", "a", to="b", name="train"), node("Relu", "b", to="c", name="nodes"),
+         node("Relu", "c", to="value/5"), node("Relu", "value/5", to="d", name="value_5"),
+         node("Relu", "d", name="é")],
+    )  # fmt: skip
+    names = [n.name for n in build(made).nodes]
+    assert names == ["features_features_0_Relu", "train_", "nodes_", "value_5", "value_5_2", "Relu"]
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def conv(**attributes: Any) -> Any:
+    return model([node("Conv", "x", "w", name="c1", **attributes)], weights=weights(w=(3, 2, 3, 3)))
+
+
+def drop(**attributes: Any) -> Any:
+    arrays = {"r": np.array(0.3, F4), "t": np.array(True)}
+    return model([node("Dropout", "x", "r", "t", name="d", **attributes)], weights=arrays)
+
+
+def changed(made: Any, change: Callable[[Any], Any]) -> Any:
+    change(made)
+    return made
+
+
+def half(made: Any) -> Any:
+    tensor = made.graph.initializer[0]
+    tensor.CopyFrom(numpy_helper.from_array(np.ones(tuple(tensor.dims), np.float16), tensor.name))
+    made.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    del made.graph.value_info[:]
+    made.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    return made
+
+
+REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
+    "operator": (lambda: model([node("Selu", "x", name="s")]),
+                 r"node 's' \(Selu\): the operator Selu is not supported"),
+    "domain": (lambda: changed(model([node("Relu", "x")]), lambda m: (
+                   setattr(m.graph.node[0], "domain", "com.microsoft"),
+                   m.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1)))),
+               r"node 'y' \(Relu\): the operator com.microsoft.Relu is not supported"),
+    "old opset": (lambda: model([node("Gemm", "x", "w", "b", broadcast=1)], ("N", 5),
+                                weights(w=(5, 3), b=(3,)), opset=6),
+                  "Gemm as opset 6 defined it is not supported, only as 7, 9, 11, 13 did"),
+    "new opset": (lambda: changed(conv(), lambda m: setattr(m.opset_import[0], "version", 999)),
+                  r"the model is of opset 999, but onnx \S+ knows 1 to"),
+    "unknown attribute": (lambda: conv(colour=3), "Unrecognized attribute: colour for operator"),
+    "kernel_shape": (lambda: conv(kernel_shape=[3, 2]),
+                     r"kernel_shape=\[3, 2\] is not that of W, whose shape is \(3, 2, 3, 3\)"),
+    "auto_pad": (lambda: conv(auto_pad="SAME"), "auto_pad must be NOTSET, .* got 'SAME'"),
+    "auto_pad and pads": (lambda: conv(auto_pad="SAME_UPPER", pads=[1, 1, 1, 1]),
+                          r"auto_pad=SAME_UPPER and pads=\[1, 1, 1, 1\] exclude each other"),
+    "negative pads": (lambda: changed(conv(), lambda m: m.graph.node[0].attribute.append(
+                              onnx.helper.make_attribute("pads", [0, -1, 0, 0]))),
+                      "node name: c1.*pads must not contain negative values"),
+    "auto_pad and dilations": (
+        lambda: model([node("Conv", "x", "w", auto_pad="SAME_UPPER", dilations=[2, 1])],
+                      weights=weights(w=(3, 2, 3, 3)), result=("N", 3, 4, 4)),
+        r"auto_pad=SAME_UPPER with dilations=\[2, 1\] is not supported"),
+    "channels of a Gemm": (
+        lambda: model([node("Gemm", "x", "w", transB=1)], ("N", 4), weights(w=(3, 5)),
+                      result=("N", 3)),
+        r"its input has shape \(None, 4\), but B of shape \(3, 5\) takes 5|contradicts itself"),
+    "channels of batch norm": (
+        lambda: changed(CASES["BatchNormalization"][0](), lambda m: setattr(
+            m.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", 3)),
+        "contradicts itself"),
+    "one axis": (lambda: model([node("Conv", "x", "w")], ("N", 2, 5), weights(w=(3, 2, 3))),
+                 r"its input must have 4 dimensions \(N, C, H, W\), got 3"),
+    "weights that are given": (lambda: model([node("Conv", "x", "x")], ("N", 2, 3, 3)),
+                               "its input 'x' must be constant, but is given to the model"),
+    "storage_order": (lambda: model([node("MaxPool", "x", kernel_shape=[2, 2], storage_order=1)]),
+                      "storage_order=1 is not supported"),
+    "indices": (lambda: model([onnx.helper.make_node("MaxPool", ["x"], ["y", "i"],
+                               kernel_shape=[2, 2], name="p")], outputs=("y", "i")),
+                "the model has 2 outputs"),
+    "mask": (lambda: model([onnx.helper.make_node("Dropout", ["x"], ["y", "m"], name="d"),
+                            node("Identity", "m", to="n")]),
+             r"node 'd' \(Dropout\): its output 'm' is used, and only the first is supported"),
+    "training_mode": (drop, r"node 'd' \(Dropout\): training_mode=True with ratio=0.3.* is not"),
+    "transA": (lambda: model([node("Gemm", "x", "w", transA=1)], (5, 5), weights(w=(5, 3))),
+               "transA=1 is not supported"),
+    "C of a matrix": (lambda: model([node("Gemm", "x", "w", "b")], (2, 5),
+                                    weights(w=(5, 3), b=(2, 3))),
+                      r"C of shape \(2, 3\) is not supported: a bias has one .* the 3 outputs"),
+    "MatMul from the left": (lambda: model([node("MatMul", "w", "x")], (5, 3), weights(w=(2, 5))),
+                             "the left operand must be the data"),
+    "MatMul of batches": (lambda: model([node("MatMul", "x", "w")], ("N", 2, 5),
+                                        weights(w=(1, 5, 3))),
+                          r"the right operand must be a matrix, got shape \(1, 5, 3\)"),
+    "Add that broadcasts": (lambda: model([node("Add", "a", "b", name="s")],
+                                          {"a": ("N", 2), "b": ("N", 3, 2)}),
+                            r"node 's' \(Add\): .*|the model contradicts itself"),
+    "Add a constant that broadcasts": (
+        lambda: model([node("Add", "x", "b")], ("N", 1), weights(b=(3,))),
+        r"a constant of shape \(3,\) does not fit an input of shape \(None, 1\)"),
+    "Transpose": (lambda: model([node("Transpose", "x", perm=[0, 2, 3, 1])]),
+                  r"perm=\[0, 2, 3, 1\] moves the elements of an input of shape \(None, 2, 4, 4\)"),
+    "training batch norm": (
+        lambda: changed(CASES["BatchNormalization"][0](), lambda m: (
+            m.graph.node[0].output.extend(["m", "v"]), m.graph.node[0].attribute.append(
+                onnx.helper.make_attribute("training_mode", 1)))),
+        "training_mode=1 is not supported"),
+    "variance": (lambda: changed(CASES["BatchNormalization"][0](), lambda m: (
+                     m.graph.initializer[3].CopyFrom(numpy_helper.from_array(
+                         -np.ones(2, F4), "variance")))),
+                 r"variance \+ epsilon must be positive, got -0.99"),
+    "float16": (lambda: half(conv()), "'w' must be float32, got float16"),
+    "int input": (lambda: changed(model([node("Identity", "x")]), lambda m: (
+                      setattr(m.graph.input[0].type.tensor_type, "elem_type", TensorProto.INT64),
+                      setattr(m.graph.output[0].type.tensor_type, "elem_type", TensorProto.INT64))),
+                  "the input 'x' must be a tensor of FLOAT, got INT64"),
+    "constant result": (lambda: model([node("Relu", "x", to="r"), node("Identity", "b")], ("N", 2),
+                                      weights(b=(2,))),
+                        "the output 'y' does not depend on the model's input"),
+    "Concat of constants": (lambda: model([node("Concat", "x", "b", axis=0)], (2, 2),
+                                          weights(b=(2, 2))),
+                            "its input 'b' must depend on the model's input, but is constant"),
+    "huge ConstantOfShape": (
+        lambda: model([node("ConstantOfShape", "s", to="w"), node("Gemm", "x", "w")], ("N", 5),
+                      {"s": np.array([5, 2**30])}), "asks for more than 2147483648 bytes"),
+    "ceil_mode and SAME": (
+        lambda: model([node("AveragePool", "x", kernel_shape=[2, 2], auto_pad="SAME_UPPER",
+                            strides=[2, 2], ceil_mode=1)]),
+        "ceil_mode=1 with auto_pad=SAME is not supported"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_refusals(name: str) -> None:
+    make, message = REFUSALS[name]
+    with pytest.raises(OnnxError, match=message):
+        build(make())
+
+
+def lying(change: Callable[[Any], Any]) -> Any:
+    return changed(conv(), change)
+
+
+LIES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "too few bytes": (lambda m: setattr(m.graph.initializer[0], "raw_data", b"1234"),
+                      r"raw_data|shape \(3, 2, 3, 3\)"),
+    "dims": (lambda m: m.graph.initializer[0].dims.__setitem__(0, 300), "contradicts itself"),
+    "huge dims": (lambda m: m.graph.initializer[0].dims.__setitem__(0, 2**40),
+                  r"the tensor 'w' has the impossible shape \(1099511627776, 2, 3, 3\)"),
+    "negative dims": (lambda m: m.graph.initializer[0].dims.__setitem__(0, -3), "impossible shape"),
+    "type": (lambda m: setattr(m.graph.initializer[0], "data_type", 77), "type 77"),
+    "channels": (lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", 7),
+                 r"has shape \(None, 7, 4, 4\), but W of shape \(3, 2, 3, 3\) .* takes 2"),
+    "result": (lambda m: setattr(m.graph.output[0].type.tensor_type.shape.dim[1], "dim_value", 7),
+               "the model contradicts itself"),
+    "declared": (lambda m: m.graph.input.append(onnx.helper.make_tensor_value_info(
+                     "w", TensorProto.FLOAT, [3, 2, 5, 5])),
+                 r"'w' is declared with shape \(3, 2, 5, 5\), but its initializer has"),
+    "missing input": (lambda m: m.graph.node[0].input.__setitem__(0, "nowhere"), "nowhere"),
+    "cycle": (lambda m: m.graph.node[0].input.__setitem__(0, "y"), "contradicts itself"),
+    "written twice": (lambda m: m.graph.node.append(m.graph.node[0]), "contradicts itself"),
+    "the same name twice": (lambda m: m.graph.initializer.append(m.graph.initializer[0]),
+                            "the initializer 'w' must have a name of its own"),
+    "no graph": (lambda m: m.ClearField("graph"), "not a whole ONNX file"),
+    "no opset": (lambda m: m.ClearField("opset_import"), "the model imports no ONNX opset"),
+    "no output": (lambda m: m.graph.ClearField("output"), "without an output"),
+    "absolute path": (lambda m: external(m, "/etc/passwd"), "'/etc/passwd', which cannot be read"),
+    "path that leaves": (lambda m: external(m, "../w.bin"), r"'\.\./w.bin', which cannot be read"),
+    "no such file": (lambda m: external(m, "none.bin"), "'none.bin', which cannot be read"),
+    "beyond the file": (lambda m: external(m, "w.bin", offset=1000), "cannot be read"),
+    "too much of it": (lambda m: external(m, "w.bin", length=10**9), "cannot be read"),
+    "too little of it": (lambda m: external(m, "w.bin", length=8), "needs 216 bytes, but has 8"),
+    "unknown key": (lambda m: external(m, "w.bin", colour=3), r"unknown keys \['colour'\]"),
+}  # fmt: skip
+
+
+def external(made: Any, location: str, **more: int) -> None:
+    """The weights as external data."""
+    tensor = made.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **more}.items():
+        tensor.external_data.add(key=key, value=str(value))
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_lies(name: str, tmp_path: Path) -> None:
+    change, message = LIES[name]
+    (tmp_path / "w.bin").write_bytes(bytes(300))
+    path = save(lying(change), tmp_path / "lie.onnx")
+    with pytest.raises(OnnxError, match=message) as caught:
+        striate.onnx.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_that_leaves_the_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(300))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "w.bin").symlink_to(tmp_path / "secret")
+    path = save(lying(lambda m: external(m, "w.bin")), tmp_path / "folder" / "m.onnx")
+    with pytest.raises(OnnxError, match="'w.bin', which cannot be read"):
+        striate.onnx.load(path)
+
+
+def test_external_data_beside_the_file(tmp_path: Path) -> None:
+    made = conv(pads=[1, 0, 1, 2])
+    x = draw("external", (2, 2, 4, 4))
+    expected = build(made)(x)
+    weight = numpy_helper.to_array(made.graph.initializer[0])
+    (tmp_path / "w.bin").write_bytes(b"----" + weight.tobytes())
+    external(made, "w.bin", offset=4, length=weight.nbytes)
+    path = save(made, tmp_path / "m.onnx")
+    np.testing.assert_array_equal(striate.onnx.load(path)(x), expected)
+    with pytest.raises(OnnxError, match="but a model in memory has no folder"):
+        build(made)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        striate.onnx.load(tmp_path / "none.onnx")
+
+
+def test_a_file_beyond_what_protobuf_holds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(striate.onnx.source, "_LARGEST", 100)
+    path = save(conv(), tmp_path / "m.onnx")
+    with pytest.raises(OnnxError, match="bytes are more than an ONNX file can have"):
+        striate.onnx.load(path)
+
+
+def test_garbage_is_refused_and_nothing_else_happens(tmp_path: Path) -> None:
+    """Truncated anywhere, and with bytes turned over: OnnxError, or a model that still runs."""
+    data = to_bytes(net(), (2, 4, 4))
+    path = tmp_path / "m.onnx"
+    x = draw("garbage", (1, 2, 4, 4))
+    rng = np.random.default_rng(0)
+    broken = [data[:n] for n in rng.integers(0, len(data), 150)]
+    for _ in range(450):
+        bent = bytearray(data)
+        for place in rng.integers(0, len(data), rng.integers(1, 4)):
+            bent[place] ^= int(rng.integers(1, 256))
+        broken.append(bytes(bent))
+    broken += [b"", b"\0" * 50, rng.bytes(300), b"\x08\x08" * 2000]
+    refused = 0
+    for piece in broken:
+        path.write_bytes(piece)
+        try:
+            graph = striate.onnx.load(path)
+        except OnnxError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ")  # noqa: PT017
+            continue
+        assert graph(x).ndim
+    assert refused > 200
