@@ -57,12 +57,13 @@ def to_array(tensor: TensorProto, folder: Path | None) -> ANY:
         tensor = _with_external_data(tensor, folder)
     wanted = math.prod(dims)
     if tensor.HasField("raw_data"):
-        size = np.dtype(dtype).itemsize
-        if len(tensor.raw_data) != wanted * size:
+        raw, stored = tensor.raw_data, np.dtype(dtype).newbyteorder("<")
+        if len(raw) != wanted * stored.itemsize:
             raise OnnxError(
-                f"the tensor {tensor.name!r} of shape {dims} needs {wanted * size} bytes, but has "
-                f"{len(tensor.raw_data)}"
+                f"the tensor {tensor.name!r} of shape {dims} needs {wanted * stored.itemsize} "
+                f"bytes, but has {len(raw)}"
             )
+        return np.frombuffer(raw, stored).astype(dtype, copy=False).reshape(dims)
     try:
         array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, OverflowError, IndexError) as error:
