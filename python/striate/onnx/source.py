@@ -119,7 +119,9 @@ def check(model: ModelProto, folder: Path | None, feeds: Mapping[str, ANY]) -> S
     skeleton = _skeleton(model, tensors, feeds)
     try:
         if not all(info.type.tensor_type.HasField("shape") for info in graph.output):
-            skeleton = shape_inference.infer_shapes(skeleton, data_prop=True)  # checker wants them
+            skeleton = shape_inference.infer_shapes(  # the checker wants them
+                skeleton, check_type=True, strict_mode=True, data_prop=True
+            )
         checker.check_model(skeleton)
         inferred = shape_inference.infer_shapes(
             skeleton, check_type=True, strict_mode=True, data_prop=True
