@@ -84,13 +84,7 @@ convolution
   3 -2  0  0 -1
   3 -2  0 -1  0
   2 -1 -1  0  0
-ReLU
-  2  0  0  1  0
-  3  0  1  0  0
-  3  0  0  0  0
-  3  0  0  0  0
-  2  0  0  0  0
-max pooling, 3 x 3 windows with stride 2
+ReLU and max pooling
   3  1
   3  0
 """
