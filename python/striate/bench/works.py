@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from striate.bench.alexnet import ALEXNET
+from striate.bench.pipeline import pipeline_pillow, pipeline_striate
 from striate.bench.work import Step, Work
 
 
@@ -98,4 +99,5 @@ WORKS: dict[str, dict[str, Callable[..., Step | Work]]] = {
     "lenet5": {"striate": lenet5_striate, "torch": lenet5_torch},
     "alexnet": ALEXNET,
     "gemm": {"striate": gemm_striate, "numpy": gemm_numpy, "torch": gemm_torch},
+    "pipeline": {"striate": pipeline_striate, "PIL": pipeline_pillow},
 }

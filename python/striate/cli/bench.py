@@ -6,17 +6,26 @@ import argparse
 import json
 import platform
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from striate.cli._common import add_threads, integer
 
 # What each work is compared with when --against is not given.
-_DEFAULT = {"lenet5": ["torch"], "alexnet": ["torch"], "gemm": ["numpy"], "import": ["numpy"]}
+_DEFAULT = {
+    "lenet5": ["torch"],
+    "alexnet": ["torch"],
+    "gemm": ["numpy"],
+    "import": ["numpy"],
+    "pipeline": ["PIL"],
+}
 _KNOWN = {
     "lenet5": ["torch"],
     "alexnet": ["torch"],
     "gemm": ["numpy", "torch"],
     "import": ["numpy", "torch"],
+    "pipeline": ["PIL"],
 }
 _PAIRS = {"alexnet": 7}  # a turn takes seconds there
 
@@ -29,10 +38,14 @@ def add_parser(subparsers: Any) -> None:
         "by turn, and prints medians and the median of the turns' ratios. lenet5: a training step; "
         "alexnet: a training step, or inference (--infer), after the peers have computed the same "
         "logits, losses and gradients from the same weights; "
-        "gemm: float32 matrix multiplication; import: the import alone.",
+        "gemm: float32 matrix multiplication; import: the import alone; pipeline: 64 JPEGs to a "
+        "batch, augmented, on one core, against a plain loop over Pillow and NumPy.",
     )
     parser.add_argument("work", choices=sorted(_DEFAULT))
-    parser.add_argument("--against", metavar="PEER[,PEER]", help="torch, numpy")
+    parser.add_argument("--against", metavar="PEER[,PEER]", help="torch, numpy, PIL")
+    parser.add_argument(
+        "--data", metavar="DIR", help="of pipeline: class folders (default: 500x375, made anew)"
+    )
     parser.add_argument(
         "--batch-size", type=integer(1), default=64, metavar="N", help="of a network"
     )
@@ -75,6 +88,9 @@ def run(args: argparse.Namespace) -> int:
         label = f"alexnet {'inference' if args.infer else 'step'}, batch {args.batch_size}"
         arguments = {"batch_size": args.batch_size, "infer": args.infer}
         rows = compare.compare("alexnet", label, arguments, peers, threads, pairs)
+    elif args.work == "pipeline":
+        threads = 1
+        rows = _pipeline(args.data, peers, pairs)
     else:
         for trans_a, trans_b in ((False, False), (False, True), (True, False), (True, True)):
             label = f"gemm {args.size} {'T' if trans_a else 'N'}{'T' if trans_b else 'N'}"
@@ -89,3 +105,23 @@ def run(args: argparse.Namespace) -> int:
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump({"where": where, "rows": [row._asdict() for row in rows]}, file, indent=1)
     return 0
+
+
+def _pipeline(folder: str | None, peers: list[str], pairs: int) -> list[Any]:
+    """Rows of seconds a picture, and images a second printed."""
+    from striate.bench import compare, pipeline
+
+    with tempfile.TemporaryDirectory() as temporary:
+        data = folder or str(pipeline.make_pictures(Path(temporary)))
+        what = "500x375" if folder is None else folder
+        rows = compare.compare(
+            "pipeline", f"a JPEG, {what} to 224x224", {"folder": data}, peers, 1, pairs
+        )
+    each = pipeline.PICTURES
+    rows = [
+        row._replace(median=row.median / each, least=row.least / each, most=row.most / each)
+        for row in rows
+    ]
+    for row in rows:
+        print(f"{row.peer}: {1 / row.median:,.0f} images/s on one core")
+    return rows
