@@ -106,7 +106,7 @@ def test_a_node_a_model_and_a_prepared_model() -> None:
         (lambda x: backend.run_node(node("Relu", "x"), [x.astype(int)]), "contradicts itself"),
         (
             lambda x: backend.run_node(node("Add", "x", "z"), [x, x.T.copy()]),
-            "Incompatible dimensions",
+            "Incompatible dim",
         ),
     ],
 )

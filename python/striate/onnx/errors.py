@@ -4,7 +4,14 @@ from __future__ import annotations
 
 
 class OnnxError(ValueError):
-    """A file that is not whole, or asks for what Striate lacks; the message names the node."""
+    """A file that is not whole, or asks for what Striate lacks; the message names the node.
+
+    One line: names come from the file, and may hold anything.
+    """
+
+    def __init__(self, message: str) -> None:
+        shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        super().__init__("".join(shown))
 
 
 class NotConstant(OnnxError):
