@@ -155,6 +155,13 @@ def test_a_picture_does_not_depend_on_its_batch(root: Path) -> None:
         ((amid, labels, _),) = batches(folder, [np.arange(15, 28)], draw)
         np.testing.assert_array_equal(amid[5], alone[0])
         assert labels.tolist() == folder.labels[15:28].tolist()
+    # A subset's samples are augmented as those of the whole, and evaluated as they are.
+    subset = Subset(folder, np.array([30, 20]))
+    for draw in (None, Draw(0, 1)):
+        ((part, labels, _),) = batches(subset, [np.array([1])], draw)
+        ((alone, _, _),) = batches(folder, [np.array([20])], draw)
+        np.testing.assert_array_equal(part, alone)
+        assert labels.tolist() == [folder.labels[20]]
     inputs, labels = folder[np.array([20])]
     np.testing.assert_array_equal(inputs, next(batches(folder, [np.array([20])])).inputs)
 

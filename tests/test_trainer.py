@@ -204,6 +204,10 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     "lie",
     [
         {"step": "x"}, {"step": 10**30}, {"epoch": -5}, {"epoch": 2}, {"partial": {}},
+        {"partial": {"loss": "inf", "seconds": 1}},
+        {"partial": {"loss": 1, "seconds": 1, "seen": 17}},
+        {"partial": {"loss": 1, "seconds": 1, "seen": 15, "skipped": 2}},
+        {"partial": {"loss": 1, "seconds": 1, "seen": 15, "skipped": 1, "named": ["a", "b"]}},
         {"history": "x"}, {"history": [1]}, {"best": {}}, {"optimizer": []}, {"schedule": {}},
         {"settings": 3}, {"format": 99},
     ],

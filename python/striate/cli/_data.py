@@ -37,8 +37,7 @@ def add_picture_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--strict-data",
-        action="store_true",
-        default=None,
+        action=argparse.BooleanOptionalAction,
         help="end at a picture that cannot be read and at folders that do not fit, "
         "instead of leaving them out with a line",
     )

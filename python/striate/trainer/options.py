@@ -1,9 +1,10 @@
-"""What a Trainer's options may be."""
+"""What a Trainer's options may be, and how it splits a training set."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from striate.data.dataset import Samples, Subset, held_out, permutation
 from striate.functional._arguments import integer
 from striate.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -38,3 +39,26 @@ def check_options(
                     f"Trainer: {name} watches a validation set, which val_fraction splits off the "
                     "training set; got val_fraction=0"
                 )
+
+
+def split(
+    train: Samples, validation: Samples | None, val_fraction: float, seed: int
+) -> tuple[Samples, Samples | None]:
+    """(what is trained on, what is validated on): ``val_fraction`` of ``train``, if it is not 0.
+
+    Raises ValueError if any of them is empty.
+    """
+    if len(train) == 0:
+        raise ValueError("Trainer.fit: the training set has no samples")
+    if validation is not None and len(validation) == 0:
+        raise ValueError("Trainer.fit: the validation set has no samples")
+    if val_fraction == 0:
+        return train, validation
+    order = permutation(len(train), seed, 0)  # epochs count from 1
+    count = held_out(len(train), val_fraction)
+    if not 0 < count < len(train):
+        raise ValueError(
+            f"Trainer.fit: val_fraction={val_fraction} of {len(train)} samples leaves "
+            f"{len(train) - count} to train and {count} to validate"
+        )
+    return Subset(train, order[count:]), Subset(train, order[:count])

@@ -21,10 +21,7 @@ from striate.data.dataset import (
     Draw,
     Samples,
     ShuffledBatches,
-    Subset,
     batches,
-    held_out,
-    permutation,
 )
 from striate.data.idx import DataError
 from striate.optim import SGD
@@ -33,7 +30,7 @@ from striate.trainer.callbacks import Callback, Metrics, MetricsFile
 from striate.trainer.epoch import Partial
 from striate.trainer.evaluation import Evaluation, evaluate, finite_or_none
 from striate.trainer.interrupt import on_interrupt
-from striate.trainer.options import check_options
+from striate.trainer.options import check_options, split
 
 CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "metrics.jsonl"
 
@@ -137,7 +134,7 @@ class Trainer:
         checkpoint that does not fit, DataError if nothing can be read, or one sample of those that
         refuse to leave any out (the checkpoint then holds all steps before it).
         """
-        train, validation = self._split(train, validation)
+        train, validation = split(train, validation, self.val_fraction, self.seed)
         order = ShuffledBatches(len(train), self.batch_size, self.seed)
         self.steps_per_epoch, self.samples = len(order), len(train)
         self._stopping, self.evaluation = False, None
@@ -319,19 +316,3 @@ class Trainer:
         if self.out is not None and (self.out / CHECKPOINT).exists():
             kept = f"; the last good checkpoint is {self.out / CHECKPOINT}"
         return f"{where}; a lower learning rate may help{kept}"
-
-    def _split(self, train: Samples, validation: Samples | None) -> tuple[Samples, Samples | None]:
-        if len(train) == 0:
-            raise ValueError("Trainer.fit: the training set has no samples")
-        if validation is not None and len(validation) == 0:
-            raise ValueError("Trainer.fit: the validation set has no samples")
-        if self.val_fraction == 0:
-            return train, validation
-        order = permutation(len(train), self.seed, 0)  # epochs count from 1
-        count = held_out(len(train), self.val_fraction)
-        if not 0 < count < len(train):
-            raise ValueError(
-                f"Trainer.fit: val_fraction={self.val_fraction} of {len(train)} samples leaves "
-                f"{len(train) - count} to train and {count} to validate"
-            )
-        return Subset(train, order[count:]), Subset(train, order[:count])
