@@ -211,6 +211,10 @@ CASES: dict[str, tuple[Any, Any, tuple[int, ...]]] = {
     "Gemm and one bias for all": (
         lambda: model([node("Gemm", "x", "w", "b")], ("N", 5), weights(w=(5, 3), b=(1,))),
         ["Linear"], (2, 5)),
+    "Gemm that drops C": (
+        lambda: model([node("Gemm", "x", "w", "b", beta=0.0)], ("N", 5),
+                      {**weights(w=(5, 3)), "b": np.array([np.inf, np.nan, 1], F4)}),
+        ["Linear"], (2, 5)),
     "Gemm without C": (
         lambda: model([node("Gemm", "x", "w")], ("N", 5), weights(w=(5, 3))), ["Linear"], (2, 5)),
     "MatMul": (
@@ -537,6 +541,12 @@ REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
             m.graph.node[0].output.extend(["m", "v"]), m.graph.node[0].attribute.append(
                 onnx.helper.make_attribute("training_mode", 1)))),
         "training_mode=1 is not supported"),
+    "batch norm of opset 9 with statistics": (
+        lambda: changed(
+            model([node("BatchNormalization", "x", *BATCH, "variance")], opset=9,
+                  weights={**weights(**BATCH), "variance": np.ones(2, F4)}),
+            lambda m: m.graph.node[0].output.extend(["m", "v", "sm", "sv"])),
+        r"outputs \['y', 'm', 'v', 'sm', 'sv'\] mean training before opset 14"),
     "variance": (lambda: changed(CASES["BatchNormalization"][0](), lambda m: (
                      m.graph.initializer[3].CopyFrom(numpy_helper.from_array(
                          -np.ones(2, F4), "variance")))),
@@ -589,6 +599,8 @@ LIES: dict[str, tuple[Callable[[Any], Any], str]] = {
                      "w", TensorProto.FLOAT, [3, 2, 5, 5])),
                  r"'w' is declared with shape \(3, 2, 5, 5\), but its initializer has"),
     "missing input": (lambda m: m.graph.node[0].input.__setitem__(0, "nowhere"), "nowhere"),
+    "line in a name": (lambda m: setattr(m.graph.node[0], "op_type", "Co\nnv"),
+                       r"the operator Co\\nnv is not supported"),
     "cycle": (lambda m: m.graph.node[0].input.__setitem__(0, "y"), "contradicts itself"),
     "written twice": (lambda m: m.graph.node.append(m.graph.node[0]), "contradicts itself"),
     "the same name twice": (lambda m: m.graph.initializer.append(m.graph.initializer[0]),

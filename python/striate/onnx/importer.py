@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from striate.functional._arguments import Array
 from striate.nn.graph import Graph, Node
 from striate.nn.layer import Layer, Parameter
-from striate.onnx import constants, operators, windows
+from striate.onnx import constants, operators, products, windows
 from striate.onnx.errors import OnnxError, one_line
 from striate.onnx.operation import Operation
 from striate.onnx.source import Source, check, parse
@@ -21,6 +21,7 @@ from striate.onnx.tensors import ANY, type_name
 
 CONVERTERS: dict[str, Callable[[Operation], None]] = {
     **operators.CONVERTERS,
+    **products.CONVERTERS,
     **windows.CONVERTERS,
 }
 _TAKEN = {"nodes", "inputs", "training"}  # attributes of a graph that a layer must not hide
