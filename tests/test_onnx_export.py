@@ -268,6 +268,12 @@ class Doubled(nn.Layer):
         return x + x, None
 
 
+def test_load_calls_the_layers_as_they_were_called() -> None:
+    model = nn.Sequential({"wide": nn.Linear(4, 3), "act": nn.ReLU(), "none": nn.Linear(3, 2, False)})
+    loaded = striate.onnx.importer.build(onnx.load_from_string(to_bytes(model, (5, 4))))
+    assert list(loaded.state_dict()) == list(model.state_dict())
+
+
 def test_a_layer_of_ones_own_is_refused_until_it_has_an_export() -> None:
     model = nn.Sequential(nn.Sequential(nn.ReLU(), Doubled()))
     message = "export: layer '0.1' is a Doubled, which has no export; give it one with striate.onnx"

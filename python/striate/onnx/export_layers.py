@@ -50,9 +50,8 @@ def linear(layer: nn.Linear, to: Emitter) -> str:
     if len(to.shape) == 2:
         return to.node("Gemm", to.inputs[0], *weights, transB=1)
     turned = to.node("Transpose", weights[0], part=".transposed", perm=[1, 0])
-    if layer.bias is None:
-        return to.node("MatMul", to.inputs[0], turned)
-    return to.node("Add", to.node("MatMul", to.inputs[0], turned, part=".product"), weights[1])
+    y = to.node("MatMul", to.inputs[0], turned)  # load calls the layer as this node
+    return y if layer.bias is None else to.node("Add", y, weights[1], part=".sum")
 
 
 def _ceil_mode(
