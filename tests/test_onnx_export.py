@@ -117,6 +117,10 @@ def test_a_padding_goes_into_the_convolution_behind_it() -> None:
     for model in (PLANES["ZeroPad2d"](), PLANES["ConstantPad2d"]()):
         kinds = [n.op_type for n in check(model, (4, 8, 9)).graph.node]
         assert kinds in (["Conv"], ["MaxPool"])
+    for width, kinds in ((1, ["MaxPool"]), (2, ["Constant", "Constant", "Pad", "MaxPool"])):
+        pool = nn.Sequential(nn.ConstantPad2d(width, -np.inf), nn.MaxPool2d(2))
+        made = check(pool, (1, 4, 6), again=width == 1)
+        assert [node.op_type for node in made.graph.node] == kinds
     alone = onnx.load_from_string(to_bytes(nn.ZeroPad2d(1), (1, 2, 2)))
     assert alone.graph.node[-1].op_type == "Pad"
     x = draw("pad alone", (2, 1, 2, 2))
@@ -269,7 +273,9 @@ class Doubled(nn.Layer):
 
 
 def test_load_calls_the_layers_as_they_were_called() -> None:
-    model = nn.Sequential({"wide": nn.Linear(4, 3), "act": nn.ReLU(), "none": nn.Linear(3, 2, False)})
+    model = nn.Sequential(
+        {"wide": nn.Linear(4, 3), "act": nn.ReLU(), "none": nn.Linear(3, 2, False)}
+    )
     loaded = striate.onnx.importer.build(onnx.load_from_string(to_bytes(model, (5, 4))))
     assert list(loaded.state_dict()) == list(model.state_dict())
 

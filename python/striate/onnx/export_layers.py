@@ -89,10 +89,12 @@ def max_pool2d(layer: nn.MaxPool2d, to: Emitter) -> str:
             raise to.refuse("a dilated window steps over the whole input, and ONNX has no -inf")
     window = layer.kernel_size, layer.stride
     options = _ceil_mode(to, *window, pads, layer.dilation, counted=False)
-    x, more = to.inputs[0], (0, 0, 0, 0)
+    x = to.inputs[0]
     if not options["ceil_mode"]:
-        x, _, more = to.unpadded(-math.inf)
-    options["pads"] = [a + b for a, b in zip(options["pads"], more)]
+        source, _, more = to.unpadded(-math.inf)
+        together = [a + b for a, b in zip(options["pads"], more)]
+        if all(pad < size for pad, size in zip(together, layer.kernel_size * 2)):
+            x, options["pads"] = source, together  # ONNX Runtime takes no pads beyond that
     return to.node(
         "MaxPool",
         x,
