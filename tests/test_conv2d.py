@@ -109,7 +109,7 @@ def geometries(draw_from: st.DrawFn) -> tuple[Case, int]:
     padding = (integers(0, 3), integers(0, 3))
     least = [max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, (r, s), padding)]
     c = integers(1, 5)
-    n = draw_from(st.sampled_from([0, 1, 2, 3, 3, 70]))  # 37: small images side by side
+    n = draw_from(st.sampled_from([0, 1, 2, 3, 3, 70]))  # 70: small images side by side
     x = (n, c * groups, least[0] + integers(0, 9), least[1] + integers(0, 20))
     k = draw_from(st.sampled_from([*range(1, 10), 35]))  # 35: weights' gradients by tiles
     w = (k * groups, c, r, s)
@@ -168,16 +168,24 @@ def test_gradients_by_finite_differences(float64: None, name: str) -> None:
         np.testing.assert_allclose(gradient, numeric, atol=2e-7, rtol=1e-7)
 
 
-def test_same_bits_for_any_number_of_threads() -> None:
-    case = Case((13, 6, 14, 14), (16, 6, 5, 5))
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case((13, 6, 14, 14), (16, 6, 5, 5)),
+        Case((70, 4, 7, 7), (80, 2, 3, 3), padding=1, groups=2),  # side by side; by tiles
+        Case((5, 40, 11, 9), (33, 40, 3, 3), stride=2),  # no convolution's gradient by another
+    ],
+)
+def test_same_bits_for_any_number_of_threads(case: Case) -> None:
     x, w, b = arrays("threads", case)
-    dy = draw("conv2d/threads/dy", (13, 16, 10, 10))
+    dy = draw("conv2d/threads/dy", F.conv2d(x, w, b, *case.arguments).shape)
     threads = _core.get_num_threads()
     results = []
     try:
         for count in (1, 2, 3, 5, 8):
             _core.set_num_threads(count)
-            results.append([F.conv2d(x, w, b), *F.conv2d_backward(dy, x, w, b)])
+            y = F.conv2d(x, w, b, *case.arguments)
+            results.append([y, *F.conv2d_backward(dy, x, w, b, *case.arguments)])
     finally:
         _core.set_num_threads(threads)
     for result in results[1:]:
