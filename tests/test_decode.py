@@ -118,6 +118,18 @@ def test_exif_turns_upright(
     assert apart(pixels, np.asarray(expected)) <= (1 if orientation < 5 else 2)
 
 
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_once(tmp_path: Path, orientation: int, compression: str) -> None:
+    """Pillow turns it itself when it decodes it."""
+    path = tmp_path / "turned.tif"
+    photo("turned", 21, 12).save(path, compression=compression, tiffinfo={0x0112: orientation})
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+    assert upright.size == ((12, 21) if orientation > 4 else (21, 12))
+    np.testing.assert_array_equal(read(path), np.asarray(upright))
+
+
 @pytest.mark.parametrize("times", [1, 1.9, 2, 3.5, 4, 8, 20])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_a_jpeg_is_decoded_no_smaller_than_wanted(

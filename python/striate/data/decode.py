@@ -65,6 +65,8 @@ def read_regions(path: str | os.PathLike[str], choose: Choose) -> list[Pixels]:
         Image.open(file, formats=_formats()) as image,
     ):
         _refuse_bomb(path, image)
+        if image.format == "TIFF":  # Pillow turns these upright as it decodes them
+            image.load()
         turn = _TURNS.get(_orientation(image))
         width, height = image.size
         upright = (height, width) if turn is not None and turn.swaps else (width, height)
