@@ -36,15 +36,17 @@ def test_torchvisions_convention(tmp_path: Path) -> None:
     (tmp_path / "train/c").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "train/a/gone.png").symlink_to(tmp_path / "nothing")  # found out when it is read
     (tmp_path / "train/b/deep/loop").symlink_to(tmp_path / "train/b")
+    (tmp_path / "train/a/self.jpg").symlink_to("self.jpg")
+    (tmp_path / "train/self").symlink_to("self")
     folder = ImageFolder(tmp_path / "train", TRANSFORM)
     assert folder.classes == folder.class_names == ["a", "b", "c"]
     assert folder.class_to_idx == {"a": 0, "b": 1, "c": 2}
     assert found(folder) == [
-        ("a/gone.png", 0), ("a/x.jpg", 0), ("b/10.png", 1), ("b/2.JPEG", 1), ("b/A/1.Tif", 1),
-        ("b/deep/er/0.webp", 1), ("c/z.bmp", 2),
+        ("a/gone.png", 0), ("a/self.jpg", 0), ("a/x.jpg", 0), ("b/10.png", 1), ("b/2.JPEG", 1),
+        ("b/A/1.Tif", 1), ("b/deep/er/0.webp", 1), ("c/z.bmp", 2),
     ]  # fmt: skip
     assert folder.labels.dtype == np.int64
-    assert len(folder) == len(folder.paths) == 7
+    assert len(folder) == len(folder.paths) == 8
     assert folder.notes == []
 
 

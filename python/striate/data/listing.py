@@ -53,7 +53,7 @@ def scan(root: Path) -> list[tuple[str, list[str]]]:
     """(class, its pictures' paths below its folder) in order, without opening or stating a file."""
     try:
         with os.scandir(root) as entries:
-            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
+            names = [e.name for e in entries if not e.name.startswith(".") and _is_folder(e)]
         return [(name, _files(root / name)) for name in sorted(names)]
     except FileNotFoundError:
         raise DataNotFoundError(f"{root}: there is no such folder") from None
@@ -78,9 +78,17 @@ def _files(folder: Path) -> list[str]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     todo.append((f"{inner}{entry.name}/", above))
                 elif entry.name.lower().endswith(IMG_EXTENSIONS):
                     names.append(entry.name)
         found.append((inner, sorted(names)))
     return [inner + name for inner, names in sorted(found) for name in names]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; not where a link leads nowhere or to itself."""
+    try:
+        return entry.is_dir()
+    except OSError:  # reading it will say what is wrong with it
+        return False
