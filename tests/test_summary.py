@@ -99,3 +99,15 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         assert "must be CxHxW" in capsys.readouterr().err
     assert main(["summary", "resnet"]) == 2
     assert "MODEL must be one of lenet5," in capsys.readouterr().err
+
+
+def test_graphs_of_several_inputs() -> None:
+    """One may stand inside a model; alone it has no one image."""
+    both = nn.Graph([nn.Node("add", nn.Add(), (0, 1), 2)], inputs=2)
+    nodes = [nn.Node("conv", nn.Conv2d(1, 1, 3, padding=1), (0,), 1),
+             nn.Node("both", both, (0, 1), 2)]  # fmt: skip
+    rows = nn.summary(nn.Graph(nodes), (1, 5, 5)).rows
+    assert [(row.name, row.receptive_field) for row in rows] == [("conv", (3, 3)),
+                                                                 ("both.add", (3, 3))]  # fmt: skip
+    with pytest.raises(ValueError, match="summary: model must have 1 input, got 2"):
+        nn.summary(both, (1, 5, 5))

@@ -87,11 +87,13 @@ def summary(model: Layer, input_shape: Sequence[int]) -> Summary:
     each layer did: its output's shape, the receptive field, parameters and multiply-adds.
 
     A layer that stands twice has two rows; the total counts its parameters once. Raises ValueError
-    for an input that does not fit the model.
+    for an input that does not fit the model, or a model of several inputs.
     """
     shape = tuple(integer(n, "summary", "input_shape", 1) for n in input_shape)
     if len(shape) != 3:
         raise ValueError(f"summary: input_shape must be (C, H, W), got {shape}")
+    if isinstance(model, Graph) and model.inputs != 1:
+        raise ValueError(f"summary: model must have 1 input, got {model.inputs}")
     start = _Value(np.zeros((1, *shape), np.float32), (1, 1), (1, 1))
     rows: list[Row] = []
     _run(model, "", (start,), rows)
@@ -100,7 +102,7 @@ def summary(model: Layer, input_shape: Sequence[int]) -> Summary:
 
 def _run(layer: Layer, name: str, inputs: tuple[_Value, ...], rows: list[Row]) -> _Value:
     if isinstance(layer, Graph):
-        return _run_graph(layer, name, inputs[0], rows)
+        return _run_graph(layer, name, inputs, rows)
     arrays = tuple(value.array for value in inputs)
     y, _ = layer.apply(arrays[0] if len(arrays) == 1 else arrays, training=False, save=False)
     window = layer.window(arrays[0].shape)
@@ -115,8 +117,8 @@ def _run(layer: Layer, name: str, inputs: tuple[_Value, ...], rows: list[Row]) -
     return _Value(y, field, step)
 
 
-def _run_graph(graph: Graph, name: str, value: _Value, rows: list[Row]) -> _Value:
-    values = {0: value}
+def _run_graph(graph: Graph, name: str, given: tuple[_Value, ...], rows: list[Row]) -> _Value:
+    values = dict(enumerate(given))
     for node in graph.nodes:
         path = f"{name}.{node.name}" if name else node.name
         try:
@@ -126,7 +128,7 @@ def _run_graph(graph: Graph, name: str, value: _Value, rows: list[Row]) -> _Valu
             if str(error).startswith("layer "):
                 raise
             raise ValueError(f"layer {path!r}: {error}") from None
-    return values[graph.nodes[-1].output] if graph.nodes else value
+    return values[graph.nodes[-1].output] if graph.nodes else given[0]
 
 
 def _by(numbers: Sequence[int]) -> str:
