@@ -500,3 +500,30 @@ def test_an_older_checkpoint_is_resumed(data: Path, tmp_path: Path) -> None:
     striate.save(out / "checkpoint.safetensors", arrays, description)
     again = train(data, out, "--resume", str(out))
     assert [line["train_loss"] for line in again] == [line["train_loss"] for line in whole]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (("arguments",), [3], r"the arguments of its model are \[3\], not named"),
+        (("settings", "val_fraction"), 1e308, r"val_fraction is 1e\+308, not in \[0, 1\)"),
+        (("settings", "val_fraction"), "a", r"val_fraction is 'a', not in \[0, 1\)"),
+    ],
+)
+def test_a_checkpoint_that_lies_is_refused(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    key: tuple[str, ...],
+    value: Any,
+    message: str,
+) -> None:
+    train(data, out := tmp_path / "run", "--epochs", "1")
+    arrays, description = striate.load(out / "checkpoint.safetensors")
+    inner = description
+    for name in key[:-1]:
+        inner = inner[name]
+    inner[key[-1]] = value
+    striate.save(out / "checkpoint.safetensors", arrays, description)
+    error = fails(capsys, "train", "small", "--resume", str(out))
+    assert re.search(rf"checkpoint.safetensors: {message}$", error.strip())

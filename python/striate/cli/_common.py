@@ -61,7 +61,10 @@ def preparation(path: Path, description: dict[str, Any]) -> tuple[list[str], Any
     from striate.data.pipeline import KIND, ImageTransform
 
     classes, transform = description.get("classes"), description.get("transform")
-    count = description.get("arguments", {}).get("num_classes", 10)
+    arguments = description.get("arguments", {})
+    if not isinstance(arguments, dict):
+        raise CheckpointError(f"{path}: the arguments of its model are {arguments!r}, not named")
+    count = arguments.get("num_classes", 10)
     if not isinstance(classes, list) or len(classes) != count:
         raise CheckpointError(f"{path}: describes no names for its {count} classes")
     if not all(isinstance(name, str) and name.isprintable() for name in classes):

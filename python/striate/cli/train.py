@@ -150,6 +150,9 @@ def _settings(
     for name in ("epochs", "batch_size"):
         if not isinstance(kept[name], int) or kept[name] < 1:
             raise checkpoint.CheckpointError(f"{resume}: {name} is {kept[name]!r}, not a number")
+    fraction = kept["val_fraction"]
+    if not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
+        raise checkpoint.CheckpointError(f"{resume}: val_fraction is {fraction!r}, not in [0, 1)")
     frozen = kept["freeze"] or []
     if not isinstance(frozen, list) or not all(isinstance(prefix, str) for prefix in frozen):
         raise checkpoint.CheckpointError(f"{resume}: freeze is {frozen!r}, not a list of names")
