@@ -16,7 +16,7 @@ import striate
 from checks import draw
 from striate import nn, optim
 from striate.checkpoint import CheckpointError
-from striate.data.dataset import ArraySamples, Normalize
+from striate.data.dataset import ArraySamples, Normalize, ShuffledBatches, permutation
 from striate.optim import lr_scheduler
 from striate.trainer import Callback, Trainer, TrainingError, evaluate
 
@@ -182,6 +182,48 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tmp_path:
     arrays, description = striate.load(tmp_path / "checkpoint.safetensors")
     assert description["training"]["step"] == 12
     assert all(np.isfinite(a).all() for a in arrays.values())
+
+
+def test_a_validation_loss_that_is_not_finite_is_no_better(tmp_path: Path) -> None:
+    """The weights are finite, but a picture that was not trained on overflows."""
+    data = samples()
+    order = permutation(len(data), 3, 0)
+    data.images = data.images.astype(np.float32)
+    data.images[order[0]] = np.inf  # held out
+    data.transform = lambda images: images[:, None] / np.float32(255)
+    trainer = make_trainer(tmp_path, "plateau", val_fraction=0.25)
+    assert [m["val_loss"] for m in trainer.fit(data)] == [None] * 3
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open
+
+    class Full(Callback):
+        def on_step_end(self, trainer: Trainer, loss: float) -> None:
+            monkeypatch.setattr("builtins.open", self.open)
+
+        def open(self, path: Any, mode: str = "r", **options: Any) -> Any:
+            if mode == "a":
+                raise OSError(28, "No space left on device")
+            return opened(path, mode, **options)
+
+    trainer = make_trainer(tmp_path, callbacks=[Full()])
+    with pytest.raises(OSError, match=r"metrics.jsonl: cannot be written \(No space left"):
+        trainer.fit(samples())
+
+
+def test_an_epoch_without_a_sample_needs_no_name(tmp_path: Path) -> None:
+    """A checkpoint may say that nothing was read, and not why."""
+    make_trainer(tmp_path, callbacks=[StopAfter(11)]).fit(samples())
+    path = tmp_path / "checkpoint.safetensors"
+    arrays, description = striate.load(path)
+    steps = len(ShuffledBatches(len(samples()), 8, 3))
+    description["training"]["step"], description["training"]["epoch"] = steps, 0
+    description["training"]["partial"] = {"loss": 0.0, "seconds": 0.0, "seen": 0}
+    striate.save(path, arrays, description)
+    with pytest.raises(TrainingError, match="none of the .* training samples can be read$"):
+        make_trainer().fit(samples(), resume=path)
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:

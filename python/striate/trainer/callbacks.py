@@ -44,5 +44,9 @@ class MetricsFile(Callback):
         write_atomically(self.path, lines.encode())
 
     def on_epoch_end(self, trainer: Trainer, metrics: Metrics) -> None:
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(metrics) + "\n")
+        except OSError as error:  # a full disk does not say of which file
+            what = error.strerror or error
+            raise OSError(f"{self.path}: cannot be written ({what})") from None

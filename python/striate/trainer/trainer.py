@@ -228,9 +228,8 @@ class Trainer:
     def _end_epoch(self, validation: Samples | None) -> None:
         partial, rate = self._partial, self.optimizer.param_groups[0]["lr"]
         if partial.seen == 0:
-            raise TrainingError(
-                f"none of the {self.samples:,} training samples can be read; {partial.named[0]}"
-            )
+            first = "".join(f"; {name}" for name in partial.named[:1])
+            raise TrainingError(f"none of the {self.samples:,} training samples can be read{first}")
         self._check_weights()
         result = self.evaluation = None if validation is None else self._validate(validation)
         self.epoch += 1
@@ -258,7 +257,7 @@ class Trainer:
                 self._best_weights = {k: v.copy() for k, v in self.model.state_dict().items()}
         if self.schedule is not None and self.schedule_every == "epoch":
             if isinstance(self.schedule, ReduceLROnPlateau):
-                self.schedule.step(metrics["val_loss"])
+                self.schedule.step(math.nan if result is None else result.loss)
             else:
                 self.schedule.step()
         self._write_checkpoint()
