@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,23 @@ def test_npz_never_unpickles(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", x=np.zeros(3))
     with pytest.raises(CheckpointError, match="b.npz: x must be float32, got float64"):
         models.load_fitting(net(), tmp_path / "b.npz")
+    with zipfile.ZipFile(tmp_path / "c.npz", "w") as file:
+        file.writestr("README.txt", "not an array")
+    with pytest.raises(CheckpointError, match="c.npz: README.txt must be float32, got bytes"):
+        models.load_fitting(net(), tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    model = net()
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    state = net().state_dict()
+    state["features.2.bias"].flat[-1] = value
+    striate.save(tmp_path / "a.safetensors", state)
+    with pytest.raises(CheckpointError, match="a.safetensors: features.2.bias is not finite"):
+        models.load_fitting(model, tmp_path / "a.safetensors")
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
 
 
 def test_a_file_of_which_nothing_fits_is_refused(tmp_path: Path) -> None:

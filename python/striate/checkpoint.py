@@ -145,5 +145,6 @@ def _load_npz(path: Path) -> dict[str, Array]:
 
 def _check_float32(path: Path, arrays: Mapping[str, Array]) -> None:
     for name, array in arrays.items():
-        if array.dtype != np.float32:
-            raise CheckpointError(f"{path}: {name} must be float32, got {array.dtype}")
+        kind = getattr(array, "dtype", type(array).__name__)  # an .npz may hold any file
+        if kind != np.float32:
+            raise CheckpointError(f"{path}: {name} must be float32, got {kind}")

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from striate import checkpoint, nn
 from striate.checkpoint import CheckpointError
 
@@ -36,7 +38,8 @@ def load_fitting(model: nn.Layer, path: str | Path) -> Fit:
     """Copies those arrays of a .safetensors or .npz file into ``model`` whose name and shape fit.
 
     The others are listed in the result, so that nobody trains from a wrong file in silence. Raises
-    CheckpointError if the file is not whole or nothing in it fits; then nothing is changed.
+    CheckpointError if the file is not whole, nothing in it fits, or what fits is not finite; then
+    nothing is changed.
     """
     arrays = checkpoint.load_arrays(path)
     state = model.state_dict()
@@ -51,6 +54,9 @@ def load_fitting(model: nn.Layer, path: str | Path) -> Fit:
             fit.loaded.append(name)
     if not fit.loaded:
         raise CheckpointError(f"{path}: nothing in it fits the model ({fit})")
+    for name in fit.loaded:
+        if not np.isfinite(arrays[name]).all():
+            raise CheckpointError(f"{path}: {name} is not finite")
     model.load_state_dict({name: arrays[name] for name in fit.loaded}, strict=False)
     return fit
 
