@@ -41,6 +41,17 @@ def test_a_number_keeps_its_shape(tmp_path: Path) -> None:
     assert striate.load(tmp_path / "x")[0]["scale"].shape == ()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no permission bits")
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_files_have_the_permissions_that_the_umask_leaves(tmp_path: Path, umask: int) -> None:
+    previous = os.umask(umask)
+    try:
+        striate.save(tmp_path / "x", {"a": draw("file/a", (3, 4))})
+    finally:
+        os.umask(previous)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
 def test_save_refuses_what_load_would() -> None:
     with pytest.raises(TypeError, match="a must be a float32 array, got float64"):
         striate.save("never", {"a": np.ones(3)}, {})

@@ -31,7 +31,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}"
     try:
+        with open(temporary, "xb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
         yield temporary
+        os.chmod(temporary, mode)  # what the umask leaves; safetensors makes files private
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
