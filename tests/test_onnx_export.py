@@ -110,7 +110,7 @@ def test_ceil_mode_where_one_window_hangs_over_and_another_is_left_out() -> None
     assert mode[0].i == 0
     check(nn.AvgPool2d((1, 2), 2, ceil_mode=True), (1, 2, 3))
     with pytest.raises(OnnxError, match="ceil_mode with stride .* has no counterpart in ONNX"):
-        to_bytes(nn.AvgPool2d((1, 2), 2, (0, 1), ceil_mode=True), (1, 2, 3))
+        to_bytes(nn.AvgPool2d((1, 3), 2, (0, 1), ceil_mode=True), (1, 2, 4))
 
 
 def test_a_padding_goes_into_the_convolution_behind_it() -> None:
