@@ -527,3 +527,9 @@ def test_a_checkpoint_that_lies_is_refused(
     striate.save(out / "checkpoint.safetensors", arrays, description)
     error = fails(capsys, "train", "small", "--resume", str(out))
     assert re.search(rf"checkpoint.safetensors: {message}$", error.strip())
+
+
+def test_out_is_no_file(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").touch()
+    error = fails(capsys, "train", "small", "--data", str(data), "--out", str(tmp_path / "run"))
+    assert error == f"striate: error: --out {tmp_path / 'run'} is a file, expected a folder\n"

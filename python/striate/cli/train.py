@@ -184,6 +184,8 @@ def _transform(
 def _choose_out(args: argparse.Namespace, resume: Path | None) -> Path:
     if args.out is not None:
         out = Path(args.out)
+        if out.exists() and not out.is_dir():
+            raise ValueError(f"--out {out} is a file, expected a folder")
         same = resume is not None and out.resolve() == resume.parent.resolve()
         if (out / "checkpoint.safetensors").exists() and not same:
             raise ValueError(f"--out {out} already holds a run; go on with --resume {out}, or "
