@@ -12,7 +12,7 @@ import pytest
 
 import striate
 from checks import draw
-from striate import models
+from striate import checkpoint, models
 from striate.checkpoint import CheckpointError
 
 
@@ -129,3 +129,10 @@ def test_load_gives_the_model_in_inference_mode(path: Path) -> None:
     model, description = models.load(path)
     assert not model.training
     assert description["model"] == "lenet5"
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    for name in (".run.safetensors.0123456789ab", ".other.safetensors.0123456789ab", "run.x"):
+        (tmp_path / name).write_bytes(b"half")
+    checkpoint.remove_leftovers(tmp_path / "run.safetensors")
+    assert sorted(os.listdir(tmp_path)) == [".other.safetensors.0123456789ab", "run.x"]

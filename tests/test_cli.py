@@ -81,8 +81,8 @@ def test_init_and_freeze(
                  "--out", str(tmp_path / "run")]  # fmt: skip
     assert main(arguments) == 0
     output = capsys.readouterr().out
-    assert ("weights.npz: 9 of 10 parameters loaded; of another shape: fc3.bias: (7,) in the file, "
-            "(10,) in the model\n") in output  # fmt: skip
+    assert ("weights.npz: 9 of 10 parameters loaded; of another shape or dtype: fc3.bias: (7,) in "
+            "the file, (10,) in the model\n") in output  # fmt: skip
     assert "frozen: conv1.weight, conv1.bias, conv2.weight; 59,150 parameters train\n" in output
     after, _ = striate.load(tmp_path / "run" / "model.safetensors")
     same = {name for name in after if np.array_equal(after[name], before[name])}
@@ -271,3 +271,7 @@ def test_errors_are_a_sentence(
 def test_without_a_command_it_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "COMMAND" in capsys.readouterr().out
+
+
+def test_an_error_is_no_escape_sequence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "error: a\\x1b[31m: no such file" in fails(capsys, "eval", "a\x1b[31m")

@@ -6,9 +6,12 @@ import io
 import os
 import struct
 import threading
+import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from pictures import jpeg_bytes, photo
-from striate.data import DataError, DataNotFoundError
+from striate.data import DataError, DataNotFoundError, decode
 from striate.data.decode import Region, open_image, read_regions
 
 
@@ -290,3 +293,25 @@ def test_open_image_decodes_whole_and_says_why_not(tmp_path: Path) -> None:
         if path.name != "script.jpeg":  # Pillow may have what runs it
             with pytest.raises(DataError, match=f"{path}: "):
                 open_image(path)
+
+
+def test_large_pictures_are_decoded_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "x.png")
+    opaque, inside, most = decode._opaque, [], []
+
+    def slow(image: Any) -> Any:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return opaque(image)
+
+    monkeypatch.setattr(decode, "_opaque", slow)
+    for limit, one_at_a_time in ((40 * 40, False), (40 * 40 - 1, True)):
+        monkeypatch.setattr(decode, "_LARGE", limit)
+        most.clear()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(read, [tmp_path / "x.png"] * 8))
+        assert (max(most) == 1) == one_at_a_time

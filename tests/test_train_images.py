@@ -279,8 +279,12 @@ def test_classes_that_do_not_fit(
                   tmp_path / "strict")  # fmt: skip
     assert "without a picture: 'empty'" in error
     assert not (tmp_path / "strict").exists()
-    error = fails(capsys, "eval", tmp_path / "run", "--data", copy)
-    assert "does not know its class 'mauve'" in error
+    assert main(["eval", str(tmp_path / "run"), "--data", str(copy)]) == 0
+    captured = capsys.readouterr()
+    assert "1 folder of no class of the training set, 1 picture: 'mauve'; left out" in captured.err
+    assert "on 12 images of" in captured.out
+    error = fails(capsys, "eval", tmp_path / "run", "--data", copy, "--strict-data")
+    assert "1 folder of no class of the training set, 1 picture: 'mauve'" in error
     shutil.rmtree(copy / "val" / "mauve")
     shutil.rmtree(copy / "val" / "red")
     assert main(["eval", str(tmp_path / "run"), "--data", str(copy)]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import secrets
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from striate.functional._arguments import Array
 
@@ -54,6 +56,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.close(folder)
 
 
+def remove_leftovers(path: str | Path) -> None:
+    """Removes the temporary files that killed processes left beside ``path``."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+
+
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Writes ``data`` to ``path``, whole or not at all. Raises OSError that names ``path``."""
     with replacing(path) as temporary:
@@ -92,9 +102,16 @@ def load(path: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
     description {}. Raises CheckpointError for a file that is truncated, is no safetensors file,
     lies in its header or holds anything but float32, FileNotFoundError for one that is not there.
     """
+    arrays, description = _load_safetensors(Path(path))
+    for name, array in arrays.items():
+        if array.dtype != np.float32:
+            raise CheckpointError(f"{path}: {name} must be float32, got {array.dtype}")
+    return arrays, description
+
+
+def _load_safetensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
@@ -109,20 +126,19 @@ def load(path: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
         raise CheckpointError(f"{path}: its description is not JSON") from None
     if not isinstance(description, dict):
         raise CheckpointError(f"{path}: its description is not a JSON object")
-    _check_float32(path, arrays)
     return arrays, description
 
 
-def load_arrays(path: str | Path) -> dict[str, Array]:
-    """The weights in a file of any origin, by name: .safetensors, or NumPy's .npz.
+def load_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays in a file of any origin, by name: .safetensors, or NumPy's .npz, of any dtype.
 
     Of a checkpoint of Striate's trainer these are the model's, without the momentum. Raises
-    CheckpointError for a file that is not whole or holds anything but float32.
+    CheckpointError for a file that is not whole or holds anything but arrays.
     """
     path = Path(path)
     if path.suffix.lower() == ".npz":
         return _load_npz(path)
-    arrays, description = load(path)
+    arrays, description = _load_safetensors(path)
     return model_arrays(arrays, description)
 
 
@@ -134,7 +150,7 @@ def model_arrays(arrays: dict[str, Array], description: Mapping[str, Any]) -> di
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
-def _load_npz(path: Path) -> dict[str, Array]:
+def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
@@ -142,12 +158,7 @@ def _load_npz(path: Path) -> dict[str, Array]:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise anything
         raise CheckpointError(f"{path}: not a whole .npz file ({error})") from None
-    _check_float32(path, arrays)
-    return arrays
-
-
-def _check_float32(path: Path, arrays: Mapping[str, Array]) -> None:
     for name, array in arrays.items():
-        kind = getattr(array, "dtype", type(array).__name__)  # an .npz may hold any file
-        if kind != np.float32:
-            raise CheckpointError(f"{path}: {name} must be float32, got {kind}")
+        if not isinstance(array, np.ndarray):  # an .npz is a zip file, and may hold any other
+            raise CheckpointError(f"{path}: {name} must be an array, got {type(array).__name__}")
+    return arrays

@@ -10,7 +10,8 @@
 //         C' = g * C / G + c,  g = k / (K / G) the group of output channel k.
 //
 // x[N, C, H, W], w[K, C/G, R, S], b[K] (may be nullptr), y[N, K, P, Q], all contiguous. The four
-// pads may differ (ONNX, padding='same'). Outputs are written, not accumulated.
+// pads may differ (ONNX, padding='same'). Outputs are written, not accumulated. The zeros of the
+// padding may be multiplied: where a factor is infinite, NaN may come of it.
 #pragma once
 
 #include <cstdint>

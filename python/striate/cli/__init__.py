@@ -13,6 +13,21 @@ COMMANDS = ("train", "eval", "predict", "summary", "bench", "filter", "info")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 2 for an error (one sentence), 130 for Ctrl-C."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        print("striate: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `striate ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}" if str(error) else "not enough memory")
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        return _fail(str(error))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="striate", description="Train and run convolutional networks."
     )
@@ -29,20 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 2
-    try:
-        return int(args.run(args))
-    except KeyboardInterrupt:
-        print("striate: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `striate ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except MemoryError as error:
-        return _fail(f"not enough memory: {error}" if str(error) else "not enough memory")
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
-        return _fail(str(error))
+    return int(args.run(args))
 
 
 def _fail(message: str) -> int:
-    print(f"striate: error: {message}", file=sys.stderr)
+    # A file's name may hold anything, such as what changes a terminal's colours.
+    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
+    print(f"striate: error: {shown}", file=sys.stderr)
     return 2

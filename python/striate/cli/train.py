@@ -14,6 +14,7 @@ from striate.cli._common import (
     add_threads,
     checkpoint_path,
     integer,
+    model_path,
     number,
     preparation,
     scores,
@@ -94,8 +95,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--init",
         metavar="FILE",
-        help="start from the weights in a .safetensors or .npz file: those whose names and shapes "
-        "fit; says which did not",
+        help="start from the weights in a .safetensors or .npz file, or of a run: those whose "
+        "names and shapes fit; says which did not",
     )
     parser.add_argument(
         "--freeze",
@@ -280,7 +281,8 @@ def _transfer(model: Any, settings: dict[str, Any], resume: Path | None) -> list
 
     told = []
     if settings["init"] is not None and resume is None:  # a checkpoint has the weights already
-        told.append(f"{settings['init']}: {models.load_fitting(model, settings['init'])}")
+        path = model_path(settings["init"])
+        told.append(f"{path}: {models.load_fitting(model, path)}")
     if settings["freeze"]:
         frozen = models.freeze(model, settings["freeze"])
         left = sum(p.data.size for p in model.parameters() if p.requires_grad)

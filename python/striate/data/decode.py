@@ -32,6 +32,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "PPM", "TIFF", "JPEG2000
 _ORIENTATION = 0x0112
 # A large picture is averaged over whole blocks first, down to this many times the wanted size.
 _REDUCING_GAP = 2.0
+_LARGE = 1 << 24  # pixels
 
 
 class Region(NamedTuple):
@@ -72,24 +73,40 @@ def read_regions(path: str | os.PathLike[str], choose: Choose) -> list[Pixels]:
         upright = (height, width) if turn is not None and turn.swaps else (width, height)
         regions = [_to_stored(region, width, height, turn) for region in choose(*upright)]
         scale = _draft(image, regions)
-        opaque = _opaque(image)
-        results = []
-        for box, size in regions:
-            part = opaque.resize(
-                size,
-                Image.Resampling.BILINEAR,
-                (
-                    max(0, box[0] / scale),
-                    max(0, box[1] / scale),
-                    min(opaque.width, box[2] / scale),
-                    min(opaque.height, box[3] / scale),
-                ),
-                _REDUCING_GAP,
-            )
-            if turn is not None:
-                part = part.transpose(Image.Transpose(turn.method))
-            results.append(np.asarray(part))
-        return results
+        large = image.width * image.height > _LARGE
+        with _alone.lock if large else contextlib.nullcontext():
+            opaque = _opaque(image)
+            parts = [_part(opaque, region, scale) for region in regions]
+            del opaque
+        if turn is not None:
+            parts = [part.transpose(Image.Transpose(turn.method)) for part in parts]
+        return [np.asarray(part) for part in parts]
+
+
+def _part(picture: Picture, region: Region, scale: float) -> Picture:
+    """The region of a picture that was decoded ``scale`` times smaller."""
+    from PIL import Image
+
+    left, upper, right, lower = (edge / scale for edge in region.box)
+    inside = (max(0, left), max(0, upper), min(picture.width, right), min(picture.height, lower))
+    return picture.resize(region.size, Image.Resampling.BILINEAR, inside, _REDUCING_GAP)
+
+
+class _Alone:
+    """The lock under which large pictures are decoded, one after another: each may take a gigabyte,
+    and there may be many workers. A forked child begins with a new one.
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_alone = _Alone()
 
 
 def open_image(path: str | os.PathLike[str]) -> Picture:
@@ -272,8 +289,10 @@ def _opaque(image: Picture) -> Picture:
         values = np.clip(np.asarray(image), 0, 0xFFFF) >> 8
         return Image.fromarray(values.astype(np.uint8))
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        colours = image.convert("RGBA")
+        opaque = Image.new("RGB", image.size, "white")
+        opaque.paste(colours, mask=colours.getchannel("A"))
+        return opaque
     if mode in ("L", "RGB"):
         return image
     return image.convert("L" if mode == "1" else "RGB")

@@ -17,7 +17,7 @@ class Fit(NamedTuple):
 
     loaded: list[str]
     missing: list[str]  # parameters that the file lacks: they keep their initial values
-    misshapen: list[str]  # likewise: the file has them in another shape; with both shapes
+    misshapen: list[str]  # likewise: the file has them in another shape or dtype; with both
     unexpected: list[str]  # names in the file that the model lacks
 
     def __str__(self) -> str:
@@ -25,7 +25,7 @@ class Fit(NamedTuple):
             f"{what}: {', '.join(names)}"
             for what, names in (
                 ("not in the file", self.missing),
-                ("of another shape", self.misshapen),
+                ("of another shape or dtype", self.misshapen),
                 ("in the file only", self.unexpected),
             )
             if names
@@ -50,6 +50,8 @@ def load_fitting(model: nn.Layer, path: str | Path) -> Fit:
         elif arrays[name].shape != data.shape:
             shapes = f"{arrays[name].shape} in the file, {data.shape} in the model"
             fit.misshapen.append(f"{name}: {shapes}")
+        elif arrays[name].dtype != data.dtype:
+            fit.misshapen.append(f"{name}: {arrays[name].dtype} in the file, float32 in the model")
         else:
             fit.loaded.append(name)
     if not fit.loaded:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from striate.functional._arguments import Array, as_array, integer, number
+from striate.functional._arguments import Array, float32_array, integer, number
 from striate.nn.layer import Gradients, Layer
 
 
@@ -35,11 +35,10 @@ class ConstantPad2d(Layer):
         return self.padding
 
     def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
-        x = as_array(x)
-        if not isinstance(x, np.ndarray) or x.ndim < 2:
-            got = x.shape if isinstance(x, np.ndarray) else type(x).__name__
+        x = float32_array(x, type(self).__name__, "input")
+        if x.ndim < 2:
             raise ValueError(
-                f"{type(self).__name__}: input must be an array of 2 or more dimensions, got {got}"
+                f"{type(self).__name__}: input must have 2 or more dimensions, got shape {x.shape}"
             )
         left, right, top, bottom = self._pads(x.shape)
         *leading, height, width = x.shape

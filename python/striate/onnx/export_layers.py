@@ -197,6 +197,8 @@ def _lrn(layer: nn.LocalResponseNorm, to: Emitter) -> str:
 @exports(nn.Dropout)
 def dropout(layer: nn.Dropout, to: Emitter) -> str:
     """It passes everything on in inference; who loads the file to train has it again."""
+    if layer.p == 1:  # which ONNX does not allow, and which does nothing in inference either
+        return to.node("Identity", to.inputs[0])
     return to.node("Dropout", to.inputs[0], to.constant("ratio", layer.p))
 
 

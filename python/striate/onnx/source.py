@@ -78,7 +78,8 @@ def label(node: NodeProto) -> str:
 def parse(path: Path) -> ModelProto:
     """The message in a file. Raises OnnxError for what is none, FileNotFoundError."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise FileNotFoundError(f"{path}: {what}")
     size = path.stat().st_size
     if size > _LARGEST:
         raise OnnxError(

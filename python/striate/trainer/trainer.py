@@ -140,6 +140,8 @@ class Trainer:
         self._stopping, self.evaluation = False, None
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
+            for name in (CHECKPOINT, MODEL, METRICS):
+                checkpoint.remove_leftovers(self.out / name)
         if resume is not None:
             from striate.trainer.resume import restore
 
@@ -175,6 +177,8 @@ class Trainer:
         try:
             self._train_epoch(train, order, generator)
             if self.step == (self.epoch + 1) * len(order):
+                if self._stopping:  # a second Ctrl-C may end the validation, and this process
+                    self.save_checkpoint()
                 self._end_epoch(validation)
         except _Stopped:
             pass
