@@ -85,4 +85,7 @@ inline int64_t round_up(int64_t size, int64_t multiple) {
 // and L2 hold between them.
 constexpr int64_t kDepth = 256;
 
+// Of a convolution's block of patches: 384 KiB, within L2.
+constexpr int64_t kBlockFloats = int64_t{96} << 10;
+
 }  // namespace striate::cpu
