@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,6 +29,13 @@ def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
     yield name
     _core.set_backend("cpu")
     _core.set_isa("auto")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """The tests of Ctrl-C hold in a background job, too: a shell starts it with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

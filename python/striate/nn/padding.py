@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from striate.functional._arguments import Array, float32_array, integer, number
+from striate.functional._arguments import Array, as_array, integer, number
 from striate.nn.layer import Gradients, Layer
 
 
@@ -35,7 +35,10 @@ class ConstantPad2d(Layer):
         return self.padding
 
     def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
-        x = float32_array(x, type(self).__name__, "input")
+        x = as_array(x)
+        if not isinstance(x, np.ndarray):
+            name = type(self).__name__
+            raise TypeError(f"{name}: input must be a NumPy array, got {type(x).__name__}")
         if x.ndim < 2:
             raise ValueError(
                 f"{type(self).__name__}: input must have 2 or more dimensions, got shape {x.shape}"
