@@ -154,6 +154,22 @@ def test_four_pads_in_the_kernel_contract(implementation: str) -> None:
     assert_close(dw, dw_wide, depth=y.size)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 5])
+def test_a_stride_steps_over_outputs(implementation: str, stride: int) -> None:
+    """On rows of many vectors; the last image's last row ends where the array does."""
+    x, w = draw("conv2d/stride/x", (2, 2, 4, 151)), draw("conv2d/stride/w", (33, 2, 2, 5))
+    dense = F.conv2d(x, w, padding=(0, 2))
+    y = F.conv2d(x, w, stride=(1, stride), padding=(0, 2))
+    assert_close(y, dense[..., ::stride], depth=20)
+    dy = draw("conv2d/stride/dy", y.shape)
+    apart = np.zeros_like(dense)
+    apart[..., ::stride] = dy
+    gradients = F.conv2d_backward(dy, x, w, stride=(1, stride), padding=(0, 2))
+    wide = F.conv2d_backward(apart, x, w, padding=(0, 2))
+    assert_close(gradients[0], wide[0], depth=330)
+    assert_close(gradients[1], wide[1], depth=900)
+
+
 @pytest.mark.parametrize("name", ["odd", "grouped", "same_dilated", "padding_beyond_the_image"])
 def test_gradients_by_finite_differences(float64: None, name: str) -> None:
     case = CASES[name]

@@ -23,19 +23,31 @@ static inline Overlap overlap(int64_t outputs, int64_t stride, int64_t offset, i
   return {begin, end, begin * stride + offset};
 }
 
+/// from[0], from[kStride], ...; reads kLanes * kStride floats.
+template <int kStride>
+static inline Vec load_every(const float* from) {
+  if constexpr (kStride <= 1) {
+    return load(from);
+  } else {
+    constexpr int kHalf = kStride / 2;
+    return evens(load_every<kHalf>(from), load_every<kHalf>(from + kHalf * kLanes));
+  }
+}
+
 // Whole vectors are written, past the end of a row: what stands there is written later, or is the
 // slack of kLanes floats that col must have.
+template <int kStride>
 static inline void copy_row(float* to, const float* from, int64_t n) {
-  for (int64_t i = 0; i < n; i += kLanes) store(to + i, load(from + i));
+  for (int64_t i = 0; i < n; i += kLanes) store(to + i, load_every<kStride>(from + i * kStride));
 }
 static inline void zero_row(float* to, int64_t n) {
   for (int64_t i = 0; i < n; i += kLanes) store(to + i, Vec{});
 }
 
-/// Rows k0 <= k < k1, output rows p0 <= p < p1 of one group of one image x[C/G, H, W]:
-/// col[(k - k0) * ld + (p - p0) * Q + q].
-static void im2col(float* col, int64_t ld, const float* x, const Conv2dShape& s, int64_t k0,
-                   int64_t k1, int64_t p0, int64_t p1) {
+/// im2col for one horizontal stride, or any: 0.
+template <int kStride>
+static void im2col_strided(float* col, int64_t ld, const float* x, const Conv2dShape& s, int64_t k0,
+                           int64_t k1, int64_t p0, int64_t p1) {
   const float* const end = x + s.C / s.G * s.H * s.W;
   for (int64_t k = k0; k < k1; ++k) {
     const float* plane = x + k / (s.R * s.S) * s.H * s.W;
@@ -51,14 +63,25 @@ static void im2col(float* col, int64_t ld, const float* x, const Conv2dShape& s,
       }
       const float* from = plane + h * s.W + o.first;
       if (o.begin > 0) zero_row(to, o.begin);
-      if (s.stride_w == 1 && end - from >= n + kLanes) {
-        copy_row(to + o.begin, from, n);
+      if (kStride > 0 && end - from >= (n + kLanes) * kStride) {
+        copy_row<kStride>(to + o.begin, from, n);
       } else {
         for (int64_t q = 0; q < n; ++q) to[o.begin + q] = from[q * s.stride_w];
       }
       if (o.end < s.Q) zero_row(to + o.end, s.Q - o.end);
     }
   }
+}
+
+/// Rows k0 <= k < k1, output rows p0 <= p < p1 of one group of one image x[C/G, H, W]:
+/// col[(k - k0) * ld + (p - p0) * Q + q].
+static void im2col(float* col, int64_t ld, const float* x, const Conv2dShape& s, int64_t k0,
+                   int64_t k1, int64_t p0, int64_t p1) {
+  const auto strided = s.stride_w == 1   ? im2col_strided<1>
+                       : s.stride_w == 2 ? im2col_strided<2>
+                       : s.stride_w == 4 ? im2col_strided<4>
+                                         : im2col_strided<0>;
+  strided(col, ld, x, s, k0, k1, p0, p1);
 }
 
 /// col2im for stride 1: every pixel of dx gathers what belongs to it, in registers. Adding to dx
