@@ -211,6 +211,10 @@ CASES: dict[str, tuple[Any, Any, tuple[int, ...]]] = {
     "Gemm and one bias for all": (
         lambda: model([node("Gemm", "x", "w", "b")], ("N", 5), weights(w=(5, 3), b=(1,))),
         ["Linear"], (2, 5)),
+    "Gemm of what is no number": (
+        lambda: model([node("Gemm", "x", "w", "b", beta=1e30)], ("N", 5),
+                      {**weights(w=(5, 3)), "b": np.array([1e30, np.nan, -np.inf], F4)}),
+        ["Linear"], (2, 5)),
     "Gemm that drops C": (
         lambda: model([node("Gemm", "x", "w", "b", beta=0.0)], ("N", 5),
                       {**weights(w=(5, 3)), "b": np.array([np.inf, np.nan, 1], F4)}),

@@ -78,8 +78,9 @@ class Importer:
         self.made = 0  # bytes of weights that the file does not hold, but asks for
 
     def run(self) -> Graph:
-        for node in self.source.nodes:
-            self._read(node)
+        with np.errstate(all="ignore"):  # a file may hold inf and NaN; they go into the weights
+            for node in self.source.nodes:
+                self._read(node)
         return self._graph(self.source.output)
 
     def _read(self, node: NodeProto) -> None:
