@@ -231,6 +231,11 @@ CASES: dict[str, tuple[Any, Any, tuple[int, ...]]] = {
         lambda: model([node("MatMul", "x", "w", to="p"), node("Add", "p", "b", to="q"),
                        node("Add", "p", "q")], ("N", 5), weights(w=(5, 3), b=(3,))),
         ["Linear", "Bias", "Add"], (2, 5)),
+    "MatMul read before its Add": (
+        lambda: model([node("MatMul", "x", "w", to="p"), node("Relu", "p", to="r"),
+                       node("Add", "p", "b", to="q"), node("Add", "r", "q")], ("N", 5),
+                      weights(w=(5, 3), b=(3,))),
+        ["Linear", "ReLU", "Bias", "Add"], (2, 5)),
     "Constant": (
         lambda: model([node("Constant", to="b", value_floats=[1.0, 2.0]), node("Add", "x", "b")],
                       ("N", 2)), ["Bias"], (3, 2)),
@@ -396,6 +401,17 @@ def test_a_weight_that_two_nodes_share_stays_one() -> None:
     assert first.bias is second.bias
     assert turned.weight is not first.weight
     assert not np.shares_memory(turned.weight.data, first.weight.data)
+
+
+def test_parameters_that_two_nodes_read_differently_do_not_share_memory() -> None:
+    value = numpy_helper.from_array(np.array([0.5], F4))
+    made = model(
+        [node("ConstantOfShape", "s", to="b", value=value), node("MatMul", "x", "w", to="p"),
+         node("Add", "p", "b", to="q"), node("Add", "q", "b")],
+        ("N", 5), {**weights(w=(5, 3)), "s": np.array([3])},
+    )  # fmt: skip
+    linear, bias = check(made, (2, 5)).children()
+    assert not np.shares_memory(linear.bias.data, bias.bias.data)
 
 
 def test_batch_normalization_is_frozen_but_can_be_thawed() -> None:
