@@ -406,12 +406,12 @@ def test_a_weight_that_two_nodes_share_stays_one() -> None:
 def test_parameters_that_two_nodes_read_differently_do_not_share_memory() -> None:
     value = numpy_helper.from_array(np.array([0.5], F4))
     made = model(
-        [node("ConstantOfShape", "s", to="b", value=value), node("MatMul", "x", "w", to="p"),
-         node("Add", "p", "b", to="q"), node("Add", "q", "b")],
-        ("N", 5), {**weights(w=(5, 3)), "s": np.array([3])},
+        [node("ConstantOfShape", "s", to="w", value=value), node("Add", "x", "w", to="a"),
+         node("Gemm", "a", "w", transB=1)],
+        ("N", 5), {"s": np.array([1, 5])},
     )  # fmt: skip
-    linear, bias = check(made, (2, 5)).children()
-    assert not np.shares_memory(linear.bias.data, bias.bias.data)
+    bias, linear = check(made, (2, 5)).children()
+    assert not np.shares_memory(linear.weight.data, bias.bias.data)
 
 
 def test_batch_normalization_is_frozen_but_can_be_thawed() -> None:
