@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from striate._text import printable
+
 COMMANDS = ("train", "eval", "predict", "summary", "bench", "filter", "info")
 
 
@@ -48,7 +50,6 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _fail(message: str) -> int:
-    # A file's name may hold anything, such as what changes a terminal's colours.
-    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
+    shown = "\n".join(printable(line) for line in message.split("\n"))
     print(f"striate: error: {shown}", file=sys.stderr)
     return 2

@@ -90,7 +90,8 @@ def _holds_pictures(folder: Path) -> bool:
 
 
 def _open_pictures(transform: Any, folder: Path, settings: dict[str, Any]) -> TrainingData:
-    from striate.data.image_folder import ImageFolder, printable
+    from striate._text import printable
+    from striate.data.image_folder import ImageFolder
     from striate.data.statistics import for_training_set
 
     options = {"strict": bool(settings["strict_data"]), "num_workers": settings["workers"]}

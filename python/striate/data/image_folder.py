@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from striate._text import printable
 from striate.data.dataset import Batch, Draw, Indices
 from striate.data.idx import DataError
 from striate.data.listing import Paths, scan
@@ -103,6 +104,13 @@ class ImageFolder:
         """Of what evaluation gets of one picture."""
         return (10, *self.transform.shape) if self.ten_crop else self.transform.shape
 
+    @property
+    def workers(self) -> int:
+        """Threads that decode: ``num_workers``, or as many as Striate computes with."""
+        from striate import get_num_threads
+
+        return get_num_threads() if self.num_workers is None else self.num_workers
+
     def batches(self, todo: Sequence[Indices], draw: Draw | None = None) -> Iterator[Batch]:
         """The batches whose indices ``todo`` lists, made ahead; see striate.data.dataset.batches.
 
@@ -120,9 +128,8 @@ class ImageFolder:
                 )
 
         largest = max((len(indices) for indices in todo), default=0)
-        workers = default_workers() if self.num_workers is None else self.num_workers
-        ahead = look_ahead(-(-largest // _TASK), 4 * largest * int(np.prod(shape)), workers)
-        with closing(prefetch(jobs(), workers, ahead)) as stream:
+        ahead = look_ahead(-(-largest // _TASK), 4 * largest * int(np.prod(shape)), self.workers)
+        with closing(prefetch(jobs(), self.workers, ahead)) as stream:
             for (indices, inputs), results in stream:
                 labels = self.labels[indices]
                 skipped = [one for result in results for one in result]
@@ -194,18 +201,6 @@ class ImageFolder:
         self.notes.append(text)
 
 
-def printable(text: str) -> str:
-    """``text`` for a terminal: a file may be named with anything, even what is not Unicode."""
-    return text if text.isprintable() else ascii(text)
-
-
 class _Skipped(NamedTuple):
     row: int
     why: str
-
-
-def default_workers() -> int:
-    """As many as Striate computes with: the cores this process may use."""
-    from striate import get_num_threads
-
-    return get_num_threads()

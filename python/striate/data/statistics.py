@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from striate.data.decode import read_regions
 from striate.data.idx import DataError
-from striate.data.image_folder import ImageFolder, default_workers
+from striate.data.image_folder import ImageFolder
 from striate.data.loader import Job, prefetch
 from striate.data.pipeline import ImageTransform
 from striate.data.transforms import center_crop, principal_components
@@ -55,7 +55,6 @@ def rgb_statistics(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(mean (3), covariance (3, 3)) of RGB values in 0 .. 1; see for_training_set."""
     chosen = np.unique(np.linspace(0, len(folder) - 1, SAMPLES).round().astype(np.int64))
-    workers = default_workers() if folder.num_workers is None else folder.num_workers
 
     def jobs() -> Iterator[Job[None, Sums]]:
         for start in range(0, len(chosen), _TASK):
@@ -63,7 +62,7 @@ def rgb_statistics(
             yield Job(None, [partial(_sum, paths, resize, crop, folder.strict)])
 
     count, total, products = 0, np.zeros(3), np.zeros((3, 3))
-    with closing(prefetch(jobs(), workers, 2 * max(1, workers))) as stream:
+    with closing(prefetch(jobs(), folder.workers, 2 * max(1, folder.workers))) as stream:
         for _, sums in stream:
             for n, first, second in sums:
                 count, total, products = count + n, total + first, products + second

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from striate._text import printable
+
 
 class OnnxError(ValueError):
     """A file that is not whole, or asks for what Striate lacks; the message names the node.
@@ -10,8 +12,7 @@ class OnnxError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-        super().__init__("".join(shown))
+        super().__init__(printable(message))
 
 
 class NotConstant(OnnxError):

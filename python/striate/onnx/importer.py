@@ -71,7 +71,7 @@ class Importer:
         }
         self.absorbed: set[str] = set()  # outputs of nodes that went into the one before them
         self._nodes: list[Node] = []
-        self._names: set[str] = set()
+        self._names: Counter[str] = Counter()  # how often each was asked for
         self._folded: dict[str, ANY] = {}
         self._parameters: dict[tuple[str, str], Parameter] = {}
         self._next = len(source.inputs)
@@ -164,9 +164,9 @@ class Importer:
         name = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or kind
         if name in _TAKEN or hasattr(Graph, name):
             name += "_"
-        unique, count = name, 1
+        unique = name
         while unique in self._names:
-            count += 1
-            unique = f"{name}_{count}"
-        self._names.add(unique)
+            self._names[name] += 1
+            unique = f"{name}_{self._names[name]}"
+        self._names[unique] = 1
         return unique
