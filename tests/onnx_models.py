@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import striate
+from checks import draw
+from striate import nn
+
 if os.environ.get("STRIATE_REQUIRE_PARITY"):  # set where all peers are installed
     import onnx
     import onnxruntime
@@ -20,6 +24,8 @@ else:
 from onnx import TensorProto, helper, numpy_helper
 
 Shape = Sequence[int | str | None]
+F4 = np.float32
+BATCH = {"scale": (2,), "shift": (2,), "mean": (2,)}
 
 
 def node(kind: str, *inputs: str, to: str = "y", name: str = "", **attributes: Any) -> Any:
@@ -48,6 +54,10 @@ def model(
     return onnx.shape_inference.infer_shapes(made, data_prop=True)
 
 
+def weights(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
+    return {name: draw(f"load/{name}/{shape}", shape) for name, shape in shapes.items()}
+
+
 def save(made: Any, path: Path) -> Path:
     path.write_bytes(made.SerializeToString())
     return path
@@ -65,3 +75,17 @@ def runtime(made: Any, *inputs: np.ndarray) -> np.ndarray:
     names = [info.name for info in session.get_inputs()]
     (y,) = session.run(None, dict(zip(names, inputs)))
     return np.asarray(y)
+
+
+def batch_norm() -> Any:
+    """A model of one batch normalisation over two channels."""
+    arrays = {**weights(**BATCH), "variance": np.array([0.5, 2], F4)}
+    return model([node("BatchNormalization", "x", *arrays, epsilon=0.01)], weights=arrays)
+
+
+def net() -> nn.Sequential:
+    striate.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.LocalResponseNorm(3), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 5),
+    )  # fmt: skip
