@@ -51,10 +51,10 @@ struct Tiles {
   int64_t ld, tile_step;
 };
 
-/// C[M, N] (+)= A B, plus bias[i] in row i unless it is nullptr.
+/// C[M, N] (+)= A B, plus bias[i] in row i unless it is nullptr; then, with relu, max(0, C).
 inline void multiply(const Kernels& kernels, float* c, int64_t ldc, const float* packed,
                      const Panels& panels, int64_t K, const Tiles& b, int64_t N, const float* bias,
-                     bool accumulate) {
+                     bool accumulate, bool relu = false) {
   for (int64_t n = 0, tile = 0; n < N; n += kernels.tile_columns, ++tile) {
     for (int64_t m = 0; m < panels.M; m += panels.rows) {
       kernels.gemm_tile(std::min(panels.rows, panels.M - m),
@@ -66,7 +66,8 @@ inline void multiply(const Kernels& kernels, float* c, int64_t ldc, const float*
                          .ldb = b.ld,
                          .ldc = ldc,
                          .bias = bias == nullptr ? nullptr : bias + m,
-                         .accumulate = accumulate});
+                         .accumulate = accumulate,
+                         .relu = relu});
     }
   }
 }

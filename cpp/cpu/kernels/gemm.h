@@ -47,9 +47,11 @@ static void tile(const GemmTile& t) {
       float* c = t.c + i * t.ldc + j * kLanes;
       const int64_t columns = t.N - j * kLanes;
       if (columns >= kLanes) {
-        store(c, t.accumulate ? load(c) + sum[i][j] : sum[i][j]);
+        const Vec total = t.accumulate ? load(c) + sum[i][j] : sum[i][j];
+        store(c, t.relu ? relu(total) : total);
       } else if (columns > 0) {
-        store_first(c, t.accumulate ? load_first(c, columns) + sum[i][j] : sum[i][j], columns);
+        const Vec total = t.accumulate ? load_first(c, columns) + sum[i][j] : sum[i][j];
+        store_first(c, t.relu ? relu(total) : total, columns);
       }
     }
   }

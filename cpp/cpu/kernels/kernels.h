@@ -27,6 +27,7 @@ struct GemmTile {
   int64_t K, N, ldb, ldc;
   const float* bias;  // what row i starts from, or nullptr
   bool accumulate;    // add to C instead of writing it
+  bool relu;          // write 0 for what is negative
 };
 
 /// C[i, j] (+)= sum over batch and k of A[batch, i, k] B[batch, j, k].

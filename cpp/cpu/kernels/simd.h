@@ -89,6 +89,9 @@ static inline IntVec as_int(Vec v) { return reinterpret_cast<IntVec>(v); }
 /// The larger; b where either is NaN.
 static inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 
+/// max(0, v); NaN stays NaN, as in PyTorch: it is not <= 0.
+static inline Vec relu(Vec v) { return v <= 0.0f ? Vec{} : v; }
+
 template <int... I>
 struct Ints {};
 template <int N, int... I>

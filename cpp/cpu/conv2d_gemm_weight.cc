@@ -1,13 +1,13 @@
-// conv2d's gradients of the weights and of the bias. The patches under the kernel (im2col) are laid
-// out a slice at a time, as in conv2d.cc; the sums run over the pixels of all images, in parts that
+// conv2d's gradient of the weights by GEMM. The patches under the kernel (im2col) are laid
+// out a slice at a time, as in conv2d_gemm.cc; the sums run over the pixels of all images, in parts that
 // are added in order.
 #include <algorithm>
 
+#include "cpu/conv2d_algorithm.h"
 #include "cpu/isa.h"
 #include "cpu/memory.h"
 #include "cpu/packed.h"
 #include "cpu/parallel.h"
-#include "striate/conv2d.h"
 
 namespace striate::cpu {
 namespace {
@@ -100,13 +100,8 @@ int64_t columns_of_dots(const Conv2dShape& s) {
 
 }  // namespace
 
-void conv2d_backward_weight(float* dw, const float* dy, const float* x, const Conv2dShape& s) {
+void gemm_conv2d_backward_weight(float* dw, const float* dy, const float* x, const Conv2dShape& s) {
   const int64_t size = s.K * s.CRS();
-  if (size == 0) return;
-  if (s.N * s.PQ() == 0) {
-    std::fill(dw, dw + size, 0.0f);
-    return;
-  }
   // The pieces of one weight, each over some images, are added in order. As many parts of the batch
   // as 16 MiB of partial sums allow, but at most 16.
   const int64_t most_parts = std::clamp<int64_t>((int64_t{4} << 20) / size, 1, 16);
@@ -134,18 +129,6 @@ void conv2d_backward_weight(float* dw, const float* dy, const float* x, const Co
     std::copy(sums + begin, sums + end, dw + begin);
     for (int64_t part = 1; part < parts; ++part) {
       kernels().add(dw + begin, sums + part * size + begin, end - begin);
-    }
-  });
-}
-
-void conv2d_backward_bias(float* db, const float* dy, const Conv2dShape& s) {
-  const Kernels& kernel = kernels();
-  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, s.N * s.PQ()));
-  parallel_for(s.K, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      double total = 0;
-      for (int64_t n = 0; n < s.N; ++n) total += kernel.sum(dy + (n * s.K + k) * s.PQ(), s.PQ());
-      db[k] = static_cast<float>(total);
     }
   });
 }

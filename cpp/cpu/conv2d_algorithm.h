@@ -1,0 +1,46 @@
+// The algorithms of conv2d and how one is chosen.
+//
+//   gemm      patches laid out as a matrix, times the weights: every shape    conv2d_gemm*.cc
+#pragma once
+
+#include <cstdint>
+
+#include "striate/conv2d.h"
+
+namespace striate::cpu {
+
+enum class Conv2dAlgorithm { gemm };
+enum class Conv2dPass { forward, backward_data, backward_weight };
+
+/// "gemm": the word that STRIATE_CONV takes and STRIATE_VERBOSE prints.
+const char* name_of(Conv2dAlgorithm algorithm);
+
+/// The algorithm for one pass of a convolution, chosen by the shape (without N: prepared weights
+/// serve every batch) and the instruction set. STRIATE_CONV=gemm forces one wherever it can run;
+/// any other word throws std::invalid_argument.
+Conv2dAlgorithm conv2d_algorithm(Conv2dPass pass, const Conv2dShape& s);
+
+/// What becomes of a sum before it is written.
+struct Conv2dFinish {
+  const float* bias = nullptr;
+  bool relu = false;
+};
+
+/// The forward pass of one algorithm. Weights are laid out or transformed once, without knowing N,
+/// and then serve any batch. There is at least one output element.
+struct Conv2dForward {
+  int64_t (*weights_size)(const Conv2dShape& s);  // floats
+  void (*prepare_weights)(float* prepared, const float* w, const Conv2dShape& s);
+  void (*run)(float* y, const float* x, const float* prepared, const Conv2dFinish& finish,
+              const Conv2dShape& s);
+};
+const Conv2dForward& conv2d_forward_of(Conv2dAlgorithm algorithm);
+
+int64_t gemm_weights_size(const Conv2dShape& s);
+void gemm_prepare_weights(float* packed, const float* w, const Conv2dShape& s);
+void gemm_conv2d_forward(float* y, const float* x, const float* packed, const Conv2dFinish& finish,
+                         const Conv2dShape& s);
+void gemm_conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s);
+void gemm_conv2d_backward_weight(float* dw, const float* dy, const float* x, const Conv2dShape& s);
+
+}  // namespace striate::cpu
