@@ -1,9 +1,9 @@
-// conv2d: chooses the algorithm (conv2d_algorithm.h) and runs it.
+// conv2d: chooses the algorithm (conv2d_algorithm.h), prepares the weights for it and runs it.
 #include "striate/conv2d.h"
 
 #include <algorithm>
 
-#include "cpu/conv2d_algorithm.h"
+#include "cpu/conv2d_prepared.h"
 #include "cpu/isa.h"
 #include "cpu/memory.h"
 #include "cpu/parallel.h"
@@ -11,65 +11,98 @@
 namespace striate::cpu {
 namespace {
 
-void run_forward(Conv2dAlgorithm algorithm, float* y, const float* x, const float* w,
-                 const Conv2dFinish& finish, const Conv2dShape& s) {
-  const Conv2dForward& forward = conv2d_forward_of(algorithm);
-  const Scratch weights(forward.weights_size(s));
-  forward.prepare_weights(weights.get(), w, s);
-  forward.run(y, x, weights.get(), finish, s);
-}
-
 // With stride 1 the gradient of x is a convolution itself: of dy, by the kernels turned by 180
 // degrees and their channels exchanged, with what the padding leaves of a full one.
-void backward_data_by_forward(Conv2dAlgorithm algorithm, float* dx, const float* dy, const float* w,
-                              const Conv2dShape& s) {
+Conv2dShape turned_shape(const Conv2dShape& s) {
+  const int64_t reach_h = (s.R - 1) * s.dilation_h, reach_w = (s.S - 1) * s.dilation_w;
+  return {.N = s.N,
+          .C = s.K,
+          .H = s.P,
+          .W = s.Q,
+          .K = s.C,
+          .R = s.R,
+          .S = s.S,
+          .P = s.H,
+          .Q = s.W,
+          .G = s.G,
+          .pad_top = reach_h - s.pad_top,
+          .pad_left = reach_w - s.pad_left,
+          .pad_bottom = reach_h - s.pad_bottom,
+          .pad_right = reach_w - s.pad_right,
+          .dilation_h = s.dilation_h,
+          .dilation_w = s.dilation_w};
+}
+
+void turn_weights(float* turned, const float* w, const Conv2dShape& s) {
   const int64_t K = s.K / s.G, C = s.C / s.G, RS = s.R * s.S;
-  const Scratch turned(s.C * K * RS);
   parallel_for(s.C, std::max<int64_t>(1, 16384 / (K * RS)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float* from = w + (i / C * K * C + i % C) * RS;
       for (int64_t k = 0; k < K; ++k) {
-        std::reverse_copy(from + k * C * RS, from + (k * C + 1) * RS,
-                          turned.get() + (i * K + k) * RS);
+        std::reverse_copy(from + k * C * RS, from + (k * C + 1) * RS, turned + (i * K + k) * RS);
       }
     }
   });
-  const int64_t reach_h = (s.R - 1) * s.dilation_h, reach_w = (s.S - 1) * s.dilation_w;
-  run_forward(algorithm, dx, dy, turned.get(), {},
-              {.N = s.N,
-               .C = s.K,
-               .H = s.P,
-               .W = s.Q,
-               .K = s.C,
-               .R = s.R,
-               .S = s.S,
-               .P = s.H,
-               .Q = s.W,
-               .G = s.G,
-               .pad_top = reach_h - s.pad_top,
-               .pad_left = reach_w - s.pad_left,
-               .pad_bottom = reach_h - s.pad_bottom,
-               .pad_right = reach_w - s.pad_right,
-               .dilation_h = s.dilation_h,
-               .dilation_w = s.dilation_w});
+}
+
+// GEMM can also multiply by the weights' transpose and add the patches' gradients up (col2im),
+// which pays where the turned convolution would see more pixels than there are.
+bool by_turning(Conv2dAlgorithm algorithm, const Conv2dShape& s) {
+  const bool stride_1 = s.stride_h == 1 && s.stride_w == 1;
+  return algorithm != Conv2dAlgorithm::gemm || (stride_1 && 4 * s.H * s.W <= 5 * s.PQ());
 }
 
 }  // namespace
 
+int64_t conv2d_prepared_size(Conv2dPass pass, const Conv2dShape& s) {
+  const Conv2dAlgorithm algorithm = conv2d_algorithm(pass, s);
+  if (pass == Conv2dPass::forward) return conv2d_forward_of(algorithm).weights_size(s);
+  if (!by_turning(algorithm, s)) return s.K * s.CRS();
+  return conv2d_forward_of(algorithm).weights_size(turned_shape(s));
+}
+
+void conv2d_prepare(Conv2dPass pass, float* prepared, const float* w, const Conv2dShape& s) {
+  const Conv2dAlgorithm algorithm = conv2d_algorithm(pass, s);
+  const Conv2dForward& forward = conv2d_forward_of(algorithm);
+  if (pass == Conv2dPass::forward) {
+    forward.prepare_weights(prepared, w, s);
+  } else if (!by_turning(algorithm, s)) {
+    std::copy_n(w, s.K * s.CRS(), prepared);
+  } else {
+    const Scratch turned(s.K * s.CRS());
+    turn_weights(turned.get(), w, s);
+    forward.prepare_weights(prepared, turned.get(), turned_shape(s));
+  }
+}
+
+void conv2d_forward_prepared(float* y, const float* x, const float* prepared,
+                             const Conv2dFinish& finish, const Conv2dShape& s) {
+  if (s.N * s.K * s.PQ() == 0) return;
+  conv2d_forward_of(conv2d_algorithm(Conv2dPass::forward, s)).run(y, x, prepared, finish, s);
+}
+
+void conv2d_backward_data_prepared(float* dx, const float* dy, const float* prepared,
+                                   const Conv2dShape& s) {
+  if (s.N * s.C * s.H * s.W == 0) return;
+  const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::backward_data, s);
+  if (by_turning(algorithm, s)) {
+    conv2d_forward_of(algorithm).run(dx, dy, prepared, {}, turned_shape(s));
+  } else {
+    gemm_conv2d_backward_data(dx, dy, prepared, s);
+  }
+}
+
 void conv2d_forward(float* y, const float* x, const float* w, const float* b,
                     const Conv2dShape& s) {
-  if (s.N * s.K * s.PQ() == 0) return;
-  run_forward(conv2d_algorithm(Conv2dPass::forward, s), y, x, w, {.bias = b}, s);
+  const Scratch prepared(conv2d_prepared_size(Conv2dPass::forward, s));
+  conv2d_prepare(Conv2dPass::forward, prepared.get(), w, s);
+  conv2d_forward_prepared(y, x, prepared.get(), {.bias = b}, s);
 }
 
 void conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s) {
-  if (s.N * s.C * s.H * s.W == 0) return;
-  const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::backward_data, s);
-  const bool stride_1 = s.stride_h == 1 && s.stride_w == 1;
-  if (algorithm == Conv2dAlgorithm::gemm && !(stride_1 && 4 * s.H * s.W <= 5 * s.PQ())) {
-    return gemm_conv2d_backward_data(dx, dy, w, s);
-  }
-  backward_data_by_forward(algorithm, dx, dy, w, s);
+  const Scratch prepared(conv2d_prepared_size(Conv2dPass::backward_data, s));
+  conv2d_prepare(Conv2dPass::backward_data, prepared.get(), w, s);
+  conv2d_backward_data_prepared(dx, dy, prepared.get(), s);
 }
 
 void conv2d_backward_weight(float* dw, const float* dy, const float* x, const Conv2dShape& s) {
