@@ -110,7 +110,7 @@ def test_settings_refuse(call: Any) -> None:
 
 
 def test_a_forked_child_computes() -> None:
-    """libgomp waits for ever in a child for the threads that its parent had."""
+    """None of the parent's threads is there; libgomp would wait for them for ever."""
     code = """
 import os, sys, warnings, numpy, striate, striate.functional as F
 warnings.simplefilter("ignore", DeprecationWarning)

@@ -3,25 +3,19 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
-#include <exception>
 #include <fstream>
-#include <mutex>
 #include <sstream>
 #include <stdexcept>
-#include <system_error>
 #include <thread>
-#include <vector>
 
 #if defined(__linux__)
-#include <pthread.h>
 #include <sched.h>
 #endif
 #if defined(__SSE__)
 #include <xmmintrin.h>
 #endif
-#if defined(STRIATE_OPENMP)
-#include <omp.h>
-#endif
+
+#include "cpu/threads/threads.h"
 
 namespace striate::cpu {
 namespace {
@@ -73,27 +67,10 @@ const ThreadCount& default_count() {
 
 std::atomic<int> chosen_threads{0};  // by set_num_threads; 0: the default
 
-[[maybe_unused]] std::atomic<bool> team_started{false};  // this process has run a parallel region
-std::atomic<bool> team_forked_away{false};  // ... and is now a forked child without its threads
-
-#if defined(STRIATE_OPENMP)
-// The child of a fork has none of its parent's pool threads, and libgomp waits for them for ever.
-// Such a child works serially; a child of a parent that never ran a region is not affected.
-void watch_forks() {
-#if defined(__linux__)
-  static std::once_flag once;
-  std::call_once(once, [] {
-    pthread_atfork(nullptr, nullptr, [] { team_forked_away = team_started.load(); });
-  });
-#endif
-  team_started = true;
-}
-#endif
-
 }  // namespace
 
 int num_threads() {
-  if (team_forked_away) return 1;
+  if (threads_forked_away()) return 1;
   const int chosen = chosen_threads;
   return chosen > 0 ? chosen : default_count().threads;
 }
@@ -107,19 +84,12 @@ void set_num_threads(int threads) {
 }
 
 std::string num_threads_reason() {
-  if (team_forked_away) return "a forked child of a process that had run threads works serially";
+  if (threads_forked_away())
+    return "a forked child of a process that had run threads works serially";
   return chosen_threads > 0 ? "set_num_threads" : default_count().reason;
 }
 
-std::string threading_runtime() {
-#if defined(STRIATE_OPENMP)
-  return "OpenMP " + std::to_string(_OPENMP);
-#elif defined(STRIATE_STD_THREAD)
-  return "std::thread";
-#else
-  return "none (serial)";
-#endif
-}
+std::string threading_runtime() { return threads_name(); }
 
 FlushToZero::FlushToZero() : saved_(0) {
 #if defined(__SSE__)
@@ -139,44 +109,22 @@ FlushToZero::~FlushToZero() {
 #endif
 }
 
+thread_local constinit bool inside_chunk = false;
+
 void run_chunks(int64_t chunks, void (*run)(void*, int64_t), void* context) {
   if (chunks <= 0) return;
-  [[maybe_unused]] const int team = static_cast<int>(std::min<int64_t>(chunks, num_threads()));
-#if defined(STRIATE_OPENMP) || defined(STRIATE_STD_THREAD)
-  if (team > 1) {
-    std::atomic<int64_t> next{0};
-    std::exception_ptr error;
-    std::mutex error_mutex;
-    auto work = [&] {
-      const FlushToZero flush;
-      try {
-        for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
-          run(context, i);
-        }
-      } catch (...) {
-        const std::lock_guard lock(error_mutex);
-        if (!error) error = std::current_exception();
-      }
-    };
-#if defined(STRIATE_OPENMP)
-    watch_forks();
-#pragma omp parallel num_threads(team)
-    work();
-#else
-    std::vector<std::thread> threads;
-    threads.reserve(team);
-    try {
-      for (int t = 1; t < team; ++t) threads.emplace_back(work);
-    } catch (const std::system_error&) {  // those that there are take all chunks
-    }
-    work();
-    for (std::thread& thread : threads) thread.join();
-#endif
-    if (error) std::rethrow_exception(error);
+  if (inside_chunk) {
+    for (int64_t i = 0; i < chunks; ++i) run(context, i);
     return;
   }
-#endif
   const FlushToZero flush;
+  if (chunks == 1) return run(context, 0);
+  const struct Inside {
+    Inside() { inside_chunk = true; }
+    ~Inside() { inside_chunk = false; }
+  } inside;
+  const int threads = num_threads();
+  if (threads > 1 && run_on_threads(threads, chunks, run, context)) return;
   for (int64_t i = 0; i < chunks; ++i) run(context, i);
 }
 

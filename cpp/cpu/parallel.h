@@ -1,4 +1,4 @@
-// Threads. The only file (with parallel.cc) that names OpenMP or std::thread.
+// Threads. Which runtime they come from is threads/'s affair, and known nowhere else.
 //
 // Work is split by the problem: `grain` is chosen by the op from its shapes, a chunk is always
 // [i * grain, (i + 1) * grain), and which thread runs a chunk cannot change its result. That is why
@@ -20,7 +20,7 @@ void set_num_threads(int threads);
 /// Why num_threads() is what it is, for `striate info`.
 std::string num_threads_reason();
 
-/// "OpenMP 201511", "std::thread" or "none (serial)".
+/// "std::thread team", "OpenMP 201511" or "none (serial)".
 std::string threading_runtime();
 
 /// Turns denormals into zeros while it lives: a vanishing activation must not cost 100 cycles per
@@ -37,7 +37,11 @@ class FlushToZero {
 };
 
 /// Calls run(context, i) for every i in [0, chunks), in any order, on up to num_threads() threads.
-/// The first exception of a chunk is thrown again here.
+/// The first exception of a chunk is thrown again here, and then some chunks may not have run.
+///
+/// Called inside a chunk it runs all of them there, at the cost of a loop: an op may be a piece of
+/// a larger region. A single chunk is no region: what it calls may use the threads. While another
+/// thread of the program has them, the caller runs its chunks alone.
 void run_chunks(int64_t chunks, void (*run)(void* context, int64_t chunk), void* context);
 
 /// Calls body(begin, end) over [0, count) in chunks of `grain` (the last one may be shorter).
