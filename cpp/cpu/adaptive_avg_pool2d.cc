@@ -6,6 +6,7 @@
 #include "cpu/isa.h"
 #include "cpu/memory.h"
 #include "cpu/parallel.h"
+#include "cpu/trace.h"
 #include "striate/pool2d.h"
 
 namespace striate::cpu {
@@ -43,6 +44,12 @@ void copy(float* to, const float* from, int64_t count) {
   });
 }
 
+Trace traced(const char* op, const AdaptiveAvgPool2dShape& s) {
+  return {op,
+          {{"N", s.N}, {"C", s.C}, {"H", s.H}, {"W", s.W}, {"P", s.P}, {"Q", s.Q}},
+          {.bytes = 4.0 * s.N * s.C * (s.H * s.W + s.P * s.Q)}};
+}
+
 std::vector<AdaptiveWindow> windows(int64_t input, int64_t outputs) {
   std::vector<AdaptiveWindow> all(outputs);
   for (int64_t i = 0; i < outputs; ++i) all[i] = adaptive_window(i, input, outputs);
@@ -64,6 +71,7 @@ void for_planes(const AdaptiveAvgPool2dShape& s, const Body& body) {
 }  // namespace
 
 void adaptive_avg_pool2d_forward(float* y, const float* x, const AdaptiveAvgPool2dShape& s) {
+  const Trace trace = traced("adaptive_avg_pool2d_forward", s);
   if (is_identity(s)) return copy(y, x, s.N * s.C * s.H * s.W);
   if (is_narrow(s)) return avg_pool2d_forward(y, x, divided(s), kWindowSize);
   const Kernels& k = kernels();
@@ -73,6 +81,7 @@ void adaptive_avg_pool2d_forward(float* y, const float* x, const AdaptiveAvgPool
 }
 
 void adaptive_avg_pool2d_backward(float* dx, const float* dy, const AdaptiveAvgPool2dShape& s) {
+  const Trace trace = traced("adaptive_avg_pool2d_backward", s);
   if (is_identity(s)) return copy(dx, dy, s.N * s.C * s.H * s.W);
   if (is_narrow(s) || is_global(s)) {
     return avg_pool2d_backward(dx, dy, divided(s), kWindowSize);

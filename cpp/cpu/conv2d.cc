@@ -7,9 +7,29 @@
 #include "cpu/isa.h"
 #include "cpu/memory.h"
 #include "cpu/parallel.h"
+#include "cpu/trace.h"
 
 namespace striate::cpu {
 namespace {
+
+Trace traced(const char* op, const Conv2dShape& s, const char* algorithm) {
+  return {op,
+          {{"N", s.N},
+           {"C", s.C},
+           {"H", s.H},
+           {"W", s.W},
+           {"K", s.K},
+           {"R", s.R},
+           {"S", s.S},
+           {"P", s.P},
+           {"Q", s.Q},
+           {"G", s.G},
+           {"stride", s.stride_h},
+           {"pad", s.pad_top},
+           {"dilation", s.dilation_h}},
+          {.flop = 2.0 * s.N * s.K * s.PQ() * s.CRS()},
+          algorithm};
+}
 
 // With stride 1 the gradient of x is a convolution itself: of dy, by the kernels turned by 180
 // degrees and their channels exchanged, with what the padding leaves of a full one.
@@ -52,6 +72,15 @@ bool by_turning(Conv2dAlgorithm algorithm, const Conv2dShape& s) {
   return algorithm != Conv2dAlgorithm::gemm || (stride_1 && 4 * s.H * s.W <= 5 * s.PQ());
 }
 
+void run_backward_data(Conv2dAlgorithm algorithm, float* dx, const float* dy, const float* prepared,
+                       const Conv2dShape& s) {
+  if (by_turning(algorithm, s)) {
+    conv2d_forward_of(algorithm).run(dx, dy, prepared, {}, turned_shape(s));
+  } else {
+    gemm_conv2d_backward_data(dx, dy, prepared, s);
+  }
+}
+
 }  // namespace
 
 int64_t conv2d_prepared_size(Conv2dPass pass, const Conv2dShape& s) {
@@ -78,31 +107,36 @@ void conv2d_prepare(Conv2dPass pass, float* prepared, const float* w, const Conv
 void conv2d_forward_prepared(float* y, const float* x, const float* prepared,
                              const Conv2dFinish& finish, const Conv2dShape& s) {
   if (s.N * s.K * s.PQ() == 0) return;
-  conv2d_forward_of(conv2d_algorithm(Conv2dPass::forward, s)).run(y, x, prepared, finish, s);
+  const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::forward, s);
+  const Trace trace = traced("conv2d_forward", s, name_of(algorithm));
+  conv2d_forward_of(algorithm).run(y, x, prepared, finish, s);
 }
 
 void conv2d_backward_data_prepared(float* dx, const float* dy, const float* prepared,
                                    const Conv2dShape& s) {
   if (s.N * s.C * s.H * s.W == 0) return;
   const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::backward_data, s);
-  if (by_turning(algorithm, s)) {
-    conv2d_forward_of(algorithm).run(dx, dy, prepared, {}, turned_shape(s));
-  } else {
-    gemm_conv2d_backward_data(dx, dy, prepared, s);
-  }
+  const Trace trace = traced("conv2d_backward_data", s, name_of(algorithm));
+  run_backward_data(algorithm, dx, dy, prepared, s);
 }
 
 void conv2d_forward(float* y, const float* x, const float* w, const float* b,
                     const Conv2dShape& s) {
+  if (s.N * s.K * s.PQ() == 0) return;
+  const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::forward, s);
+  const Trace trace = traced("conv2d_forward", s, name_of(algorithm));
   const Scratch prepared(conv2d_prepared_size(Conv2dPass::forward, s));
   conv2d_prepare(Conv2dPass::forward, prepared.get(), w, s);
-  conv2d_forward_prepared(y, x, prepared.get(), {.bias = b}, s);
+  conv2d_forward_of(algorithm).run(y, x, prepared.get(), {.bias = b}, s);
 }
 
 void conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s) {
+  if (s.N * s.C * s.H * s.W == 0) return;
+  const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::backward_data, s);
+  const Trace trace = traced("conv2d_backward_data", s, name_of(algorithm));
   const Scratch prepared(conv2d_prepared_size(Conv2dPass::backward_data, s));
   conv2d_prepare(Conv2dPass::backward_data, prepared.get(), w, s);
-  conv2d_backward_data_prepared(dx, dy, prepared.get(), s);
+  run_backward_data(algorithm, dx, dy, prepared.get(), s);
 }
 
 void conv2d_backward_weight(float* dw, const float* dy, const float* x, const Conv2dShape& s) {
@@ -112,10 +146,13 @@ void conv2d_backward_weight(float* dw, const float* dy, const float* x, const Co
     std::fill(dw, dw + size, 0.0f);
     return;
   }
+  const Trace trace = traced("conv2d_backward_weight", s, name_of(Conv2dAlgorithm::gemm));
   gemm_conv2d_backward_weight(dw, dy, x, s);
 }
 
 void conv2d_backward_bias(float* db, const float* dy, const Conv2dShape& s) {
+  const Trace trace("conv2d_backward_bias", {{"N", s.N}, {"K", s.K}, {"P", s.P}, {"Q", s.Q}},
+                    {.bytes = 4.0 * s.N * s.K * s.PQ()});
   const Kernels& kernel = kernels();
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, s.N * s.PQ()));
   parallel_for(s.K, grain, [&](int64_t begin, int64_t end) {

@@ -95,6 +95,7 @@ void gradient(float* d, const float* g, const Targets& t) {
 }  // namespace
 
 double cross_entropy_forward(float* losses, const float* x, const Problem& p) {
+  const Trace trace = traced("cross_entropy_forward", p.sizes, 1);
   const Kernels& k = kernels();
   const SoftmaxSizes& s = p.sizes;
   const bool one_class = has_one_class(p);
@@ -134,6 +135,7 @@ double cross_entropy_forward(float* losses, const float* x, const Problem& p) {
 
 void cross_entropy_backward(float* dx, const float* dy, double dy_total, const float* x,
                             const Problem& p) {
+  const Trace trace = traced("cross_entropy_backward", p.sizes, 2);
   const Kernels& k = kernels();
   const SoftmaxSizes& s = p.sizes;
   const bool one_class = has_one_class(p);

@@ -4,10 +4,12 @@
 
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
+#include "cpu/trace.h"
 
 namespace striate::cpu {
 
 void dropout(float* y, const float* x, int64_t n, double p, const DropoutKey& key, int64_t offset) {
+  const Trace trace("dropout", {{"n", n}}, {.bytes = 8.0 * n});
   const Kernels& k = kernels();
   // 2^32, for p = 1, does not fit.
   const uint32_t threshold = p < 1 ? static_cast<uint32_t>(p * 4294967296.0) : 0;

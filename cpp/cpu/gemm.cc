@@ -7,6 +7,7 @@
 #include "cpu/memory.h"
 #include "cpu/packed.h"
 #include "cpu/parallel.h"
+#include "cpu/trace.h"
 
 namespace striate::cpu {
 namespace {
@@ -112,6 +113,9 @@ void multiply_dots(const Kernels& kernels, float* C, const float* A, const float
 
 void gemm(float* C, const float* A, const float* B, float alpha, float beta, const GemmShape& s) {
   if (s.M == 0 || s.N == 0) return;
+  const Trace trace(
+      "gemm", {{"M", s.M}, {"N", s.N}, {"K", s.K}, {"trans_a", s.trans_a}, {"trans_b", s.trans_b}},
+      {.flop = 2.0 * s.M * s.N * s.K});
   const bool nothing = s.K == 0 || alpha == 0;
   if (nothing || (beta != 0 && beta != 1)) scale(C, beta, s);
   if (nothing) return;

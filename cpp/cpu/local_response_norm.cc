@@ -6,6 +6,7 @@
 #include "cpu/isa.h"
 #include "cpu/memory.h"
 #include "cpu/parallel.h"
+#include "cpu/trace.h"
 
 namespace striate::cpu {
 namespace {
@@ -36,9 +37,16 @@ void for_tiles(const LocalResponseNorm& s, const Body& body) {
                });
 }
 
+Trace traced(const char* op, const LocalResponseNorm& s, int arrays) {
+  return {op,
+          {{"N", s.N}, {"C", s.C}, {"L", s.L}, {"size", s.size}},
+          {.bytes = 4.0 * arrays * s.N * s.C * s.L}};
+}
+
 }  // namespace
 
 void local_response_norm_forward(float* y, const float* x, const LocalResponseNorm& s) {
+  const Trace trace = traced("local_response_norm_forward", s, 2);
   const Kernels& k = kernels();
   for_tiles(s, [&](int64_t at, int64_t places, float* d, float* power, float*) {
     k.lrn_bases(d, power, x + at, s, places);
@@ -49,6 +57,7 @@ void local_response_norm_forward(float* y, const float* x, const LocalResponseNo
 
 void local_response_norm_backward(float* dx, const float* dy, const float* x,
                                   const LocalResponseNorm& s) {
+  const Trace trace = traced("local_response_norm_backward", s, 3);
   const Kernels& k = kernels();
   for_tiles(s, [&](int64_t at, int64_t places, float* d, float* power, float* ratios) {
     k.lrn_bases(d, power, x + at, s, places);

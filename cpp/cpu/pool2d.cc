@@ -6,6 +6,7 @@
 #include "cpu/isa.h"
 #include "cpu/memory.h"
 #include "cpu/parallel.h"
+#include "cpu/trace.h"
 
 namespace striate::cpu {
 namespace {
@@ -36,9 +37,26 @@ bool is_global(const Pool2dShape& s) {
          (s.top | s.left | s.bottom | s.right) == 0;
 }
 
+// Bytes: the input, the output and the indices, `outputs` being 1 or 2 of that size.
+Trace traced(const char* op, const Pool2dShape& s, int outputs) {
+  return {op,
+          {{"N", s.N},
+           {"C", s.C},
+           {"H", s.H},
+           {"W", s.W},
+           {"R", s.R},
+           {"S", s.S},
+           {"P", s.P},
+           {"Q", s.Q},
+           {"stride", s.stride_h},
+           {"pad", s.top}},
+          {.bytes = 4.0 * s.N * s.C * (s.H * s.W + outputs * s.P * s.Q)}};
+}
+
 }  // namespace
 
 void max_pool2d_forward(float* y, int32_t* indices, const float* x, const Pool2dShape& s) {
+  const Trace trace = traced("max_pool2d_forward", s, indices != nullptr ? 2 : 1);
   const Kernels& k = kernels();
   const int64_t floats = std::min(s.stride_h, s.H) * s.W + (indices != nullptr ? 2 : 1) * s.Q;
   parallel_for(s.N * s.C * s.P, chunk(floats), [&](int64_t begin, int64_t end) {
@@ -48,6 +66,7 @@ void max_pool2d_forward(float* y, int32_t* indices, const float* x, const Pool2d
 
 // Each plane belongs to one thread, so overlapping windows need no atomics.
 bool max_pool2d_backward(float* dx, const float* dy, const int32_t* indices, const Pool2dShape& s) {
+  const Trace trace = traced("max_pool2d_backward", s, 2);
   const int64_t input = s.H * s.W, output = s.P * s.Q, least = pool2d_least_index(s);
   std::atomic<bool> valid{true};
   parallel_for(s.N * s.C, chunk(input + 2 * output), [&](int64_t begin, int64_t end) {
@@ -66,6 +85,7 @@ bool max_pool2d_backward(float* dx, const float* dy, const int32_t* indices, con
 
 void avg_pool2d_forward(float* y, const float* x, const Pool2dShape& s,
                         const Pool2dDivisor& divisor) {
+  const Trace trace = traced("avg_pool2d_forward", s, 1);
   const Kernels& k = kernels();
   if (is_global(s)) {  // planes are runs of elements: side by side, as windows of one row
     const int64_t plane = s.H * s.W;
@@ -87,6 +107,7 @@ void avg_pool2d_forward(float* y, const float* x, const Pool2dShape& s,
 
 void avg_pool2d_backward(float* dx, const float* dy, const Pool2dShape& s,
                          const Pool2dDivisor& divisor) {
+  const Trace trace = traced("avg_pool2d_backward", s, 1);
   const Kernels& k = kernels();
   if (is_global(s)) {
     const int64_t plane = s.H * s.W;

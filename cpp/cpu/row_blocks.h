@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpu/parallel.h"
+#include "cpu/trace.h"
 #include "striate/softmax.h"
 
 namespace striate::cpu {
@@ -23,6 +24,13 @@ struct RowBlock {
 inline int64_t row_blocks(const SoftmaxSizes& s) {
   const int64_t outer = s.inner == 1 ? 1 : s.outer, rows = s.inner == 1 ? s.outer : s.inner;
   return s.classes == 0 ? 0 : outer * ((rows + kBlockRows - 1) / kBlockRows);
+}
+
+/// A line for STRIATE_VERBOSE; `arrays`: how many of these sizes are read and written.
+inline Trace traced(const char* op, const SoftmaxSizes& s, int arrays) {
+  return {op,
+          {{"outer", s.outer}, {"classes", s.classes}, {"inner", s.inner}},
+          {.bytes = 4.0 * arrays * s.outer * s.classes * s.inner}};
 }
 
 /// Calls body(block) for every block, in parallel.

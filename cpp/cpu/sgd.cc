@@ -5,6 +5,7 @@
 
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
+#include "cpu/trace.h"
 
 namespace striate::cpu {
 
@@ -16,12 +17,14 @@ void sgd_step(const SgdTensor<float>* tensors, int64_t count, const SgdOptions& 
 
   // Chunk i belongs to the last tensor whose first chunk is not after i; none crosses a tensor.
   std::vector<int64_t> first_chunk(count);
-  int64_t chunks = 0;
+  int64_t chunks = 0, n = 0;
   for (int64_t t = 0; t < count; ++t) {
     first_chunk[t] = chunks;
+    n += tensors[t].n;
     chunks += (tensors[t].n + grain - 1) / grain;
   }
 
+  const Trace trace("sgd_step", {{"tensors", count}, {"n", n}}, {.bytes = 20.0 * n});
   parallel_for(chunks, 1, [&](int64_t chunk, int64_t) {
     const auto after = std::upper_bound(first_chunk.begin(), first_chunk.end(), chunk);
     const int64_t t = after - first_chunk.begin() - 1;

@@ -6,6 +6,7 @@
 namespace striate::cpu {
 
 void softmax_forward(float* y, const float* x, const SoftmaxSizes& s) {
+  const Trace trace = traced("softmax_forward", s, 2);
   const Kernels& k = kernels();
   for_each_row_block(s, [&](const RowBlock& b) {
     if (s.inner == 1) {
@@ -17,6 +18,7 @@ void softmax_forward(float* y, const float* x, const SoftmaxSizes& s) {
 }
 
 void softmax_backward(float* dx, const float* dy, const float* y, const SoftmaxSizes& s) {
+  const Trace trace = traced("softmax_backward", s, 3);
   const Kernels& k = kernels();
   for_each_row_block(s, [&](const RowBlock& b) {
     float* const to = dx + b.start;
@@ -29,6 +31,7 @@ void softmax_backward(float* dx, const float* dy, const float* y, const SoftmaxS
 }
 
 void log_softmax_forward(float* y, const float* x, const SoftmaxSizes& s) {
+  const Trace trace = traced("log_softmax_forward", s, 2);
   const Kernels& k = kernels();
   for_each_row_block(s, [&](const RowBlock& b) {
     if (s.inner == 1) {
@@ -40,6 +43,7 @@ void log_softmax_forward(float* y, const float* x, const SoftmaxSizes& s) {
 }
 
 void log_softmax_backward(float* dx, const float* dy, const float* y, const SoftmaxSizes& s) {
+  const Trace trace = traced("log_softmax_backward", s, 3);
   const Kernels& k = kernels();
   for_each_row_block(s, [&](const RowBlock& b) {
     float* const to = dx + b.start;

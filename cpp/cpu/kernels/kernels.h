@@ -106,6 +106,11 @@ struct Kernels {
   void (*sgd_step)(float* w, const float* dw, float* v, int64_t n, bool first,
                    const SgdOptions& options);
 
+  // peak.h
+  int peak_sums;
+  float (*multiply_add_loop)(int64_t rounds, float a, float b);
+  float (*read_loop)(const float* x, int64_t n);
+
   // softmax.h
   void (*softmax_rows)(float* y, const float* x, int64_t rows, int64_t classes);
   void (*softmax_columns)(float* y, int64_t y_stride, const float* x, int64_t x_stride,

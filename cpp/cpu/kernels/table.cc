@@ -8,6 +8,7 @@
 #include "cpu/kernels/gemm.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/local_response_norm.h"
+#include "cpu/kernels/peak.h"
 #include "cpu/kernels/pool2d.h"
 #include "cpu/kernels/reduce.h"
 #include "cpu/kernels/sgd.h"
@@ -57,6 +58,10 @@ extern const Kernels kernels = {
     .dropout = dropout,
 
     .sgd_step = sgd_step,
+
+    .peak_sums = kPeakSums,
+    .multiply_add_loop = multiply_add_loop,
+    .read_loop = read_loop,
 
     .softmax_rows = softmax_rows<false>,
     .softmax_columns = softmax_columns<false>,

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 from . import float64
-__all__: list[str] = ['adaptive_avg_pool2d_backward', 'adaptive_avg_pool2d_forward', 'avg_pool2d_backward', 'avg_pool2d_forward', 'cached_bytes', 'conv2d_backward', 'conv2d_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'dropout_backward', 'dropout_forward', 'empty_cache', 'float64', 'gemm', 'get_backend', 'get_num_threads', 'isa_name', 'isa_reason', 'linear_backward', 'linear_forward', 'local_response_norm_backward', 'local_response_norm_forward', 'log_softmax_backward', 'log_softmax_forward', 'max_pool2d_backward', 'max_pool2d_forward', 'num_threads_reason', 'relu_backward', 'relu_forward', 'set_backend', 'set_isa', 'set_num_threads', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'softmax_backward', 'softmax_forward', 'supported_isas', 'tanh_backward', 'tanh_forward', 'threading_runtime']
+__all__: list[str] = ['adaptive_avg_pool2d_backward', 'adaptive_avg_pool2d_forward', 'avg_pool2d_backward', 'avg_pool2d_forward', 'cached_bytes', 'conv2d_backward', 'conv2d_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'dropout_backward', 'dropout_forward', 'empty_cache', 'float64', 'gemm', 'get_backend', 'get_num_threads', 'isa_name', 'isa_reason', 'linear_backward', 'linear_forward', 'local_response_norm_backward', 'local_response_norm_forward', 'log_softmax_backward', 'log_softmax_forward', 'max_pool2d_backward', 'max_pool2d_forward', 'num_threads_reason', 'peak_bandwidth', 'peak_gflops', 'relu_backward', 'relu_forward', 'set_backend', 'set_isa', 'set_num_threads', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'softmax_backward', 'softmax_forward', 'supported_isas', 'tanh_backward', 'tanh_forward', 'threading_runtime']
 def adaptive_avg_pool2d_backward(dy: typing.Any, input_shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], output_size: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex | None], "FixedSize(2)"]) -> numpy.typing.NDArray[numpy.float32]:
     ...
 def adaptive_avg_pool2d_forward(input: typing.Any, output_size: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex | None], "FixedSize(2)"]) -> numpy.typing.NDArray[numpy.float32]:
@@ -59,6 +59,10 @@ def max_pool2d_backward(dy: typing.Any, indices: typing.Any, input_shape: collec
 def max_pool2d_forward(input: typing.Any, kernel_size: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], stride: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], padding: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"], dilation: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], ceil_mode: bool, return_indices: bool) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.int32] | None]:
     ...
 def num_threads_reason() -> str:
+    ...
+def peak_bandwidth(passes: typing.SupportsInt | typing.SupportsIndex) -> tuple[float, float]:
+    ...
+def peak_gflops(seconds: typing.SupportsFloat | typing.SupportsIndex) -> float:
     ...
 def relu_backward(dy: typing.Any, y: typing.Any) -> numpy.typing.NDArray[numpy.float32]:
     ...
