@@ -111,6 +111,9 @@ FlushToZero::~FlushToZero() {
 
 thread_local constinit bool inside_chunk = false;
 
+Serially::Serially() : before_(inside_chunk) { inside_chunk = true; }
+Serially::~Serially() { inside_chunk = before_; }
+
 void run_chunks(int64_t chunks, void (*run)(void*, int64_t), void* context) {
   if (chunks <= 0) return;
   if (inside_chunk) {

@@ -44,6 +44,20 @@ class FlushToZero {
 /// thread of the program has them, the caller runs its chunks alone.
 void run_chunks(int64_t chunks, void (*run)(void* context, int64_t chunk), void* context);
 
+/// While it lives, what this thread calls stays on this thread: for work that is too little for
+/// several. The bits do not change.
+class Serially {
+ public:
+  Serially();
+  ~Serially();
+  Serially(const Serially&) = delete;
+  Serially& operator=(const Serially&) = delete;
+
+ private:
+  const FlushToZero flush_;
+  bool before_;
+};
+
 /// Calls body(begin, end) over [0, count) in chunks of `grain` (the last one may be shorter).
 template <class Body>
 void parallel_for(int64_t count, int64_t grain, const Body& body) {

@@ -64,6 +64,7 @@ class Input {
   Input(const py::handle& object, const char* op, const char* name);
 
   const T* data() const { return static_cast<const T*>(array_.data()); }
+  const py::array& array() const { return array_; }
   const Shape& shape() const { return shape_; }
   int64_t ndim() const { return static_cast<int64_t>(shape_.size()); }
   int64_t size() const { return array_.size(); }

@@ -29,6 +29,7 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = STRIATE_VERSION;
   striate::bindings::register_backend(m);
   register_ops<float>(m);
+  striate::bindings::register_plan(m);
   auto float64 =
       m.def_submodule("float64", "The reference in double precision, for gradient tests.");
   register_ops<double>(float64);

@@ -29,4 +29,6 @@ void register_sgd(pybind11::module_& m);
 template <class T>
 void register_softmax(pybind11::module_& m);
 
+void register_plan(pybind11::module_& m);
+
 }  // namespace striate::bindings

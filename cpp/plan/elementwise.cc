@@ -1,0 +1,160 @@
+// What works element by element or across channels, without weights: activations, dropout,
+// local_response_norm, softmax, and the affine map that batch normalisation is in inference.
+#include <stdexcept>
+
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+#include "plan/steps.h"
+#include "striate/activation.h"
+#include "striate/local_response_norm.h"
+#include "striate/softmax.h"
+
+namespace striate::plan {
+namespace {
+
+using Activation = void (*)(float* y, const float* x, int64_t n);
+using ActivationBackward = void (*)(float* dx, const float* dy, const float* y, int64_t n);
+
+class ActivationStep final : public Step {
+ public:
+  ActivationStep(const Dims& x, Activation forward, ActivationBackward backward)
+      : Step({x}, x), forward_(forward), backward_(backward) {}
+
+  void forward(const Forward& c) const override { forward_(c.y, c.x[0], c.n * y_size()); }
+  bool trains() const override { return true; }
+  bool backward_reads_y() const override { return true; }
+  void backward(const Backward& c) const override {
+    if (c.dx != nullptr) backward_(c.dx, c.dy, c.y, c.n * y_size());
+  }
+
+ private:
+  Activation forward_;
+  ActivationBackward backward_;
+};
+
+class DropoutStep final : public Step {
+ public:
+  DropoutStep(const Dims& x, double p) : Step({x}, x), p_(p) {}
+
+  void forward(const Forward& c) const override {
+    cpu::dropout(c.y, c.x[0], c.n * y_size(), p_, *c.key, c.first * y_size());
+  }
+  bool trains() const override { return true; }
+  bool drops() const override { return true; }
+  void backward(const Backward& c) const override {
+    if (c.dx != nullptr) {
+      cpu::dropout(c.dx, c.dy, c.n * y_size(), p_, *c.key, c.first * y_size());
+    }
+  }
+
+ private:
+  double p_;
+};
+
+class LocalResponseNormStep final : public Step {
+ public:
+  LocalResponseNormStep(const Dims& x, LocalResponseNorm s) : Step({x}, x), shape_(s) {}
+
+  void forward(const Forward& c) const override {
+    cpu::local_response_norm_forward(c.y, c.x[0], images(c.n));
+  }
+  bool trains() const override { return true; }
+  bool backward_reads_x() const override { return true; }
+  void backward(const Backward& c) const override {
+    if (c.dx != nullptr) cpu::local_response_norm_backward(c.dx, c.dy, c.x, images(c.n));
+  }
+
+ private:
+  LocalResponseNorm images(int64_t n) const {
+    LocalResponseNorm s = shape_;
+    s.N = n;
+    return s;
+  }
+  LocalResponseNorm shape_;
+};
+
+class SoftmaxStep final : public Step {
+ public:
+  SoftmaxStep(const Dims& x, int64_t axis, bool log) : Step({x}, x), log_(log) {
+    for (int64_t i = 0; i < axis; ++i) sizes_.outer *= x[i];
+    sizes_.classes = x[axis];
+    for (int64_t i = axis + 1; i < static_cast<int64_t>(x.size()); ++i) sizes_.inner *= x[i];
+  }
+
+  void forward(const Forward& c) const override {
+    SoftmaxSizes sizes = sizes_;
+    sizes.outer *= c.n;
+    (log_ ? cpu::log_softmax_forward : cpu::softmax_forward)(c.y, c.x[0], sizes);
+  }
+
+ private:
+  SoftmaxSizes sizes_{1, 1, 1};
+  bool log_;
+};
+
+class ChannelAffineStep final : public Step {
+ public:
+  ChannelAffineStep(const Dims& x, int64_t channels, bool relu)
+      : Step({x}, x), channels_(channels), relu_(relu) {}
+
+  std::vector<int64_t> parameter_sizes() const override { return {channels_, channels_}; }
+  void forward(const Forward& c) const override {
+    const int64_t plane = y_size() / channels_;
+    cpu::parallel_for(
+        c.n * channels_, cpu::streaming_grain(8 * plane) / 64 + 1, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const float a = c.params[0][i % channels_], b = c.params[1][i % channels_];
+            for (int64_t j = i * plane; j < (i + 1) * plane; ++j) {
+              const float v = a * c.x[0][j] + b;
+              c.y[j] = relu_ && v <= 0 ? 0 : v;
+            }
+          }
+        });
+  }
+
+ private:
+  int64_t channels_;
+  bool relu_;
+};
+
+}  // namespace
+
+StepPtr relu(const Dims& x) {
+  return std::make_unique<ActivationStep>(x, cpu::relu_forward, cpu::relu_backward);
+}
+StepPtr tanh(const Dims& x) {
+  return std::make_unique<ActivationStep>(x, cpu::tanh_forward, cpu::tanh_backward);
+}
+StepPtr sigmoid(const Dims& x) {
+  return std::make_unique<ActivationStep>(x, cpu::sigmoid_forward, cpu::sigmoid_backward);
+}
+
+StepPtr dropout(const Dims& x, double p) { return std::make_unique<DropoutStep>(x, p); }
+
+StepPtr local_response_norm(const Dims& x, int64_t size, double alpha, double beta, double k) {
+  if (x.size() < 2) throw std::invalid_argument("local_response_norm: the input needs 3 axes");
+  const LocalResponseNorm shape{.N = 1,
+                                .C = x[0],
+                                .L = size_of(x) / (x[0] > 0 ? x[0] : 1),
+                                .size = size,
+                                .alpha = alpha,
+                                .beta = beta,
+                                .k = k};
+  return std::make_unique<LocalResponseNormStep>(x, shape);
+}
+
+StepPtr softmax(const Dims& x, int64_t axis, bool log) {
+  if (axis < 0 || axis >= static_cast<int64_t>(x.size())) {
+    throw std::invalid_argument("softmax: no such axis, or the batch's");
+  }
+  return std::make_unique<SoftmaxStep>(x, axis, log);
+}
+
+StepPtr channel_affine(const Dims& x, int64_t channels, bool relu) {
+  if (x.empty() || x[0] != channels || channels < 1) {
+    throw std::invalid_argument("channel_affine: channels do not fit");
+  }
+  return std::make_unique<ChannelAffineStep>(x, channels, relu);
+}
+
+}  // namespace striate::plan

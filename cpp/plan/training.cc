@@ -1,0 +1,237 @@
+#include "plan/training.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+
+namespace striate::plan {
+
+using cpu::Scratch;
+
+Training::Training(const Dims& input, std::vector<StepPtr> steps)
+    : input_(input), steps_(std::move(steps)) {
+  for (const StepPtr& step : steps_) {
+    size_.add(*step);
+    first_param_.push_back(parameter_sizes_.size());
+    for (const int64_t size : step->parameter_sizes()) parameter_sizes_.push_back(size);
+    key_of_.push_back(dropouts_);
+    if (step->drops()) ++dropouts_;
+  }
+  first_param_.push_back(parameter_sizes_.size());
+}
+
+// Neighbours that may work image by image make one segment in a small network; elsewhere every step
+// is a segment of its own and cuts its work itself.
+std::vector<Training::Segment> Training::segments(int64_t n) const {
+  std::vector<Segment> found;
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    const bool by_image = size_.small() && n > 1 && !steps_[i]->wants_whole_batch();
+    if (by_image && !found.empty() && found.back().by_image) {
+      ++found.back().end;
+    } else {
+      found.push_back({i, i + 1, by_image});
+    }
+  }
+  return found;
+}
+
+std::unique_ptr<Training::Saved> Training::forward(float* y, const float* x,
+                                                   const float* const* params, int64_t n,
+                                                   std::vector<DropoutKey> keys, bool save) const {
+  std::optional<cpu::Serially> serially;
+  if (size_.tiny(n)) serially.emplace();
+  auto saved = std::make_unique<Saved>(Saved{n, x, y, {}, {}, std::move(keys)});
+  saved->values.resize(steps_.size());
+  saved->marks.resize(steps_.size());
+  std::vector<float*> value(steps_.size());            // where each step writes
+  std::vector<const float*> read(steps_.size() + 1);   // what each step reads; the last: the result
+  std::vector<std::size_t> writer(steps_.size() + 1);  // the step that wrote it, plus 1
+  std::size_t last = steps_.size();                    // the step that writes y
+  while (last > 0 && steps_[last - 1]->only_reshapes()) --last;
+  read[0] = x;
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    if (steps_[i]->only_reshapes()) {
+      read[i + 1] = read[i];
+      writer[i + 1] = writer[i];
+      continue;
+    }
+    writer[i + 1] = i + 1;
+    if (i + 1 != last) saved->values[i] = std::make_unique<Scratch>(n * steps_[i]->y_size());
+    value[i] = i + 1 == last ? y : saved->values[i]->get();
+    read[i + 1] = value[i];
+    if (save && steps_[i]->saved_size() > 0) {
+      saved->marks[i] = std::make_unique<Scratch>(n * steps_[i]->saved_size());
+    }
+  }
+  if (last == 0) std::copy_n(x, n * size_of(input_), y);
+
+  for (const Segment& segment : segments(n)) {
+    std::vector<std::unique_ptr<Scratch>> prepared(segment.end - segment.begin);
+    for (std::size_t i = segment.begin; i < segment.end; ++i) {
+      if (steps_[i]->prepared_size() == 0) continue;
+      auto& to = prepared[i - segment.begin];
+      to = std::make_unique<Scratch>(steps_[i]->prepared_size());
+      steps_[i]->prepare(to->get(), params + first_param_[i]);
+    }
+    const auto run = [&](int64_t begin, int64_t end) {
+      for (std::size_t i = segment.begin; i < segment.end; ++i) {
+        const Step& step = *steps_[i];
+        if (step.only_reshapes()) continue;
+        const float* const from = read[i] + begin * step.x_size();
+        const auto& weights = prepared[i - segment.begin];
+        const auto& marks = saved->marks[i];
+        step.forward(
+            {.y = value[i] + begin * step.y_size(),
+             .x = &from,
+             .params = params + first_param_[i],
+             .prepared = weights ? weights->get() : nullptr,
+             .saved = marks ? reinterpret_cast<int32_t*>(marks->get()) + begin * step.saved_size()
+                            : nullptr,
+             .key = step.drops() ? &saved->keys[key_of_[i]] : nullptr,
+             .n = end - begin,
+             .first = begin});
+      }
+    };
+    if (segment.by_image) {
+      cpu::parallel_for(n, images_together(n), run);
+    } else {
+      run(0, n);
+    }
+    // What nobody reads again may go.
+    for (std::size_t i = segment.begin; i < segment.end; ++i) {
+      if (steps_[i]->only_reshapes() || writer[i] == 0) continue;
+      const std::size_t wrote = writer[i] - 1;
+      const bool backward_reads =
+          steps_[wrote]->backward_reads_y() || steps_[i]->backward_reads_x();
+      if (!(save && backward_reads)) saved->values[wrote].reset();
+    }
+  }
+  return saved;
+}
+
+void Training::backward(float* dx, float* const* dparams, const float* dy, const Saved& saved,
+                        const float* const* params) const {
+  std::optional<cpu::Serially> serially;
+  if (size_.tiny(saved.n)) serially.emplace();
+  const int64_t n = saved.n;
+
+  // Below the lowest step whose gradient somebody needs, nothing is computed.
+  std::size_t lowest = dx != nullptr ? 0 : steps_.size();
+  for (std::size_t i = 0; i < steps_.size() && i < lowest; ++i) {
+    const auto begin = dparams + first_param_[i], end = dparams + first_param_[i + 1];
+    if (std::any_of(begin, end, [](const float* p) { return p != nullptr; })) lowest = i;
+  }
+
+  std::vector<const float*> value(steps_.size() + 1);
+  value[0] = saved.x;
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    value[i + 1] = steps_[i]->only_reshapes() ? value[i]
+                   : saved.values[i]          ? saved.values[i]->get()
+                                              : saved.y;
+  }
+
+  std::unique_ptr<Scratch> arrived;  // holds the gradient that the next segment reads
+  const float* grad = dy;
+  const std::vector<Segment> all = segments(n);
+  for (auto segment = all.rbegin(); segment != all.rend(); ++segment) {
+    const std::size_t first = std::max(segment->begin, lowest), end = segment->end;
+    if (first >= end) break;
+    const bool needs_dx = first > lowest || dx != nullptr;
+    if (end - first == 1 && steps_[first]->only_reshapes()) {
+      if (first == 0 && dx != nullptr) std::copy_n(grad, n * steps_[0]->x_size(), dx);
+      continue;
+    }
+    std::unique_ptr<Scratch> below;
+    float* to = nullptr;
+    if (needs_dx) {
+      const int64_t size = n * steps_[first]->x_size();
+      if (first > 0) below = std::make_unique<Scratch>(size);
+      to = first == 0 ? dx : below->get();
+    }
+    std::vector<std::unique_ptr<Scratch>> prepared(end - first);
+    for (std::size_t i = first; i < end; ++i) {
+      const bool wanted = i > first || needs_dx;
+      if (!wanted || steps_[i]->prepared_backward_size() == 0) continue;
+      prepared[i - first] = std::make_unique<Scratch>(steps_[i]->prepared_backward_size());
+      steps_[i]->prepare_backward(prepared[i - first]->get(), params + first_param_[i]);
+    }
+
+    // Sums of the pieces: for each piece the gradients of all parameters of the segment.
+    const std::size_t p0 = first_param_[first], p1 = first_param_[end];
+    const int64_t piece = segment->by_image ? images_together(n) : n;
+    const int64_t pieces = (n + piece - 1) / piece;
+    int64_t floats = 0;
+    for (std::size_t p = p0; p < p1; ++p) floats += dparams[p] == nullptr ? 0 : parameter_sizes_[p];
+    const Scratch sums(pieces > 1 ? pieces * floats : 0);
+
+    const auto run = [&](int64_t begin, int64_t stop) {
+      const int64_t images = stop - begin;
+      std::vector<float*> own(dparams + p0, dparams + p1);
+      if (pieces > 1) {
+        float* at = sums.get() + begin / piece * floats;
+        for (std::size_t p = p0; p < p1; ++p) {
+          if (dparams[p] == nullptr) continue;
+          own[p - p0] = at;
+          at += parameter_sizes_[p];
+        }
+      }
+      std::unique_ptr<Scratch> above, mine;
+      const float* dy_here = grad + begin * steps_[end - 1]->y_size();
+      for (std::size_t i = end; i-- > first;) {
+        const Step& step = *steps_[i];
+        if (step.only_reshapes()) {
+          if (i == first && to != nullptr) {
+            std::copy_n(dy_here, images * step.x_size(), to + begin * step.x_size());
+          }
+          continue;
+        }
+        float* dx_here = nullptr;
+        if (i > first) {
+          mine = std::make_unique<Scratch>(images * step.x_size());
+          dx_here = mine->get();
+        } else if (to != nullptr) {
+          dx_here = to + begin * step.x_size();
+        }
+        const auto& weights = prepared[i - first];
+        const auto& marks = saved.marks[i];
+        step.backward({.dx = dx_here,
+                       .dy = dy_here,
+                       .x = value[i] + begin * step.x_size(),
+                       .y = value[i + 1] + begin * step.y_size(),
+                       .params = params + first_param_[i],
+                       .prepared = weights ? weights->get() : nullptr,
+                       .saved = marks ? reinterpret_cast<const int32_t*>(marks->get()) +
+                                            begin * step.saved_size()
+                                      : nullptr,
+                       .dparams = own.data() + (first_param_[i] - p0),
+                       .key = step.drops() ? &saved.keys[key_of_[i]] : nullptr,
+                       .n = images,
+                       .first = begin});
+        above = std::move(mine);
+        dy_here = dx_here;
+      }
+    };
+    if (segment->by_image) {
+      cpu::parallel_for(n, piece, run);
+    } else {
+      run(0, n);
+    }
+    if (pieces > 1) {
+      int64_t at = 0;
+      for (std::size_t p = p0; p < p1; ++p) {
+        if (dparams[p] == nullptr) continue;
+        std::copy_n(sums.get() + at, parameter_sizes_[p], dparams[p]);
+        for (int64_t i = 1; i < pieces; ++i) {
+          cpu::kernels().add(dparams[p], sums.get() + i * floats + at, parameter_sizes_[p]);
+        }
+        at += parameter_sizes_[p];
+      }
+    }
+    arrived = std::move(below);
+    grad = to;
+  }
+}
+
+}  // namespace striate::plan
