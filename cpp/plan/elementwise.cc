@@ -1,11 +1,10 @@
 // What works element by element or across channels, without weights: activations, dropout,
-// local_response_norm, softmax, and the affine map that batch normalisation is in inference.
+// local_response_norm, softmax.
 #include <stdexcept>
 
-#include "cpu/isa.h"
-#include "cpu/parallel.h"
 #include "plan/steps.h"
 #include "striate/activation.h"
+#include "striate/dropout.h"
 #include "striate/local_response_norm.h"
 #include "striate/softmax.h"
 
@@ -92,31 +91,6 @@ class SoftmaxStep final : public Step {
   bool log_;
 };
 
-class ChannelAffineStep final : public Step {
- public:
-  ChannelAffineStep(const Dims& x, int64_t channels, bool relu)
-      : Step({x}, x), channels_(channels), relu_(relu) {}
-
-  std::vector<int64_t> parameter_sizes() const override { return {channels_, channels_}; }
-  void forward(const Forward& c) const override {
-    const int64_t plane = y_size() / channels_;
-    cpu::parallel_for(
-        c.n * channels_, cpu::streaming_grain(8 * plane) / 64 + 1, [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) {
-            const float a = c.params[0][i % channels_], b = c.params[1][i % channels_];
-            for (int64_t j = i * plane; j < (i + 1) * plane; ++j) {
-              const float v = a * c.x[0][j] + b;
-              c.y[j] = relu_ && v <= 0 ? 0 : v;
-            }
-          }
-        });
-  }
-
- private:
-  int64_t channels_;
-  bool relu_;
-};
-
 }  // namespace
 
 StepPtr relu(const Dims& x) {
@@ -143,18 +117,8 @@ StepPtr local_response_norm(const Dims& x, int64_t size, double alpha, double be
   return std::make_unique<LocalResponseNormStep>(x, shape);
 }
 
-StepPtr softmax(const Dims& x, int64_t axis, bool log) {
-  if (axis < 0 || axis >= static_cast<int64_t>(x.size())) {
-    throw std::invalid_argument("softmax: no such axis, or the batch's");
-  }
-  return std::make_unique<SoftmaxStep>(x, axis, log);
-}
-
-StepPtr channel_affine(const Dims& x, int64_t channels, bool relu) {
-  if (x.empty() || x[0] != channels || channels < 1) {
-    throw std::invalid_argument("channel_affine: channels do not fit");
-  }
-  return std::make_unique<ChannelAffineStep>(x, channels, relu);
+StepPtr softmax(const Dims& x, int64_t dim, bool log) {
+  return std::make_unique<SoftmaxStep>(x, image_axis(x, dim), log);
 }
 
 }  // namespace striate::plan

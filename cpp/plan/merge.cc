@@ -1,4 +1,4 @@
-// add, concat, reshape: what a graph with branches needs.
+// add, concat, flatten, pad: what joins values and moves them.
 #include <algorithm>
 #include <stdexcept>
 
@@ -27,9 +27,6 @@ class AddStep final : public Step {
 };
 
 Dims joined(const std::vector<Dims>& x, int64_t axis) {
-  if (axis < 0 || axis >= static_cast<int64_t>(x[0].size())) {
-    throw std::invalid_argument("concat: no such axis, or the batch's");
-  }
   Dims y = x[0];
   for (std::size_t i = 1; i < x.size(); ++i) {
     Dims rest = x[i];
@@ -71,6 +68,38 @@ class ReshapeStep final : public Step {
   void forward(const Forward&) const override {}
 };
 
+Dims padded(Dims x, const Pads& pads) {
+  if (x.size() < 2) throw std::invalid_argument("pad: the input needs a height and a width");
+  x[x.size() - 2] += pads[0] + pads[2];
+  x[x.size() - 1] += pads[1] + pads[3];
+  return x;
+}
+
+class PadStep final : public Step {
+ public:
+  PadStep(const Dims& x, const Pads& pads, double value)
+      : Step({x}, padded(x, pads)),
+        pads_(pads),
+        height_(x[x.size() - 2]),
+        width_(x.back()),
+        value_(static_cast<float>(value)) {}
+
+  void forward(const Forward& c) const override {
+    const int64_t wide = output().back(), high = output()[output().size() - 2];
+    const int64_t planes = c.n * y_size() / (wide * high);
+    std::fill_n(c.y, c.n * y_size(), value_);
+    for (int64_t i = 0; i < planes * height_; ++i) {
+      const int64_t row = i / height_ * high + pads_[0] + i % height_;
+      std::copy_n(c.x[0] + i * width_, width_, c.y + row * wide + pads_[1]);
+    }
+  }
+
+ private:
+  Pads pads_;
+  int64_t height_, width_;
+  float value_;
+};
+
 }  // namespace
 
 StepPtr add(const std::vector<Dims>& x, bool relu) {
@@ -80,13 +109,22 @@ StepPtr add(const std::vector<Dims>& x, bool relu) {
   return std::make_unique<AddStep>(x, relu);
 }
 
-StepPtr concat(const std::vector<Dims>& x, int64_t axis) {
-  return std::make_unique<ConcatStep>(x, axis);
+StepPtr concat(const std::vector<Dims>& x, int64_t dim) {
+  return std::make_unique<ConcatStep>(x, image_axis(x[0], dim));
 }
 
-StepPtr reshape(const Dims& x, const Dims& y) {
-  if (size_of(x) != size_of(y)) throw std::invalid_argument("reshape: sizes differ");
+StepPtr flatten(const Dims& x, int64_t start_dim, int64_t end_dim) {
+  const int64_t first = image_axis(x, start_dim), last = image_axis(x, end_dim);
+  if (first > last) throw std::invalid_argument("flatten: start_dim is behind end_dim");
+  Dims y(x.begin(), x.begin() + first);
+  y.push_back(1);
+  for (int64_t axis = first; axis <= last; ++axis) y.back() *= x[axis];
+  y.insert(y.end(), x.begin() + last + 1, x.end());
   return std::make_unique<ReshapeStep>(x, y);
+}
+
+StepPtr pad(const Dims& x, const Pads& pads, double value) {
+  return std::make_unique<PadStep>(x, pads, value);
 }
 
 }  // namespace striate::plan

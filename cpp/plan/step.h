@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,13 @@ struct Backward {
   const DropoutKey* key;
   int64_t n, first;
 };
+
+/// The axis of an image that `dim` is, which counts the batch, too, and may count from the end.
+inline int64_t image_axis(const Dims& x, int64_t dim) {
+  const int64_t rank = static_cast<int64_t>(x.size()) + 1, axis = dim < 0 ? dim + rank : dim;
+  if (axis < 1 || axis >= rank) throw std::invalid_argument("no such axis, or the batch's");
+  return axis - 1;
+}
 
 class Step {
  public:

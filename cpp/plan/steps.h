@@ -46,11 +46,15 @@ StepPtr tanh(const Dims& x);
 StepPtr sigmoid(const Dims& x);
 StepPtr dropout(const Dims& x, double p);
 StepPtr local_response_norm(const Dims& x, int64_t size, double alpha, double beta, double k);
-/// Along axis `axis` of the image (0: the channels).
-StepPtr softmax(const Dims& x, int64_t axis, bool log);
+/// `dim` counts the batch, too, and may count from the end; it must not be the batch.
+StepPtr softmax(const Dims& x, int64_t dim, bool log);
 StepPtr channel_affine(const Dims& x, int64_t channels, bool relu);
+/// Adds an array whose shape, (N, C, H, W) or its last axes, is broadcast; N must be 1.
+StepPtr bias(const Dims& x, const Dims& shape);
+StepPtr pad(const Dims& x, const Pads& pads, double value);
 StepPtr add(const std::vector<Dims>& x, bool relu);
-StepPtr concat(const std::vector<Dims>& x, int64_t axis);
-StepPtr reshape(const Dims& x, const Dims& y);
+StepPtr concat(const std::vector<Dims>& x, int64_t dim);
+/// Axes that count the batch, too, and may count from the end.
+StepPtr flatten(const Dims& x, int64_t start_dim, int64_t end_dim);
 
 }  // namespace striate::plan

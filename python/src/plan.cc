@@ -67,14 +67,22 @@ StepPtr step_of(const std::string& op, const std::vector<Dims>& inputs, const py
                                      option<double>(o, "beta"), option<double>(o, "k"));
   }
   if (op == "softmax" || op == "log_softmax") {
-    return plan::softmax(x, option<int64_t>(o, "axis"), op == "log_softmax");
+    const py::object dim = o["dim"];
+    const int64_t implicit = x.size() == 2 ? 0 : 1;  // torch's choice for dim=None
+    return plan::softmax(x, dim.is_none() ? implicit : dim.cast<int64_t>(), op == "log_softmax");
   }
   if (op == "channel_affine") {
     return plan::channel_affine(x, option<int64_t>(o, "channels"), option<bool>(o, "relu"));
   }
   if (op == "add") return plan::add(inputs, option<bool>(o, "relu"));
-  if (op == "concat") return plan::concat(inputs, option<int64_t>(o, "axis"));
-  if (op == "reshape") return plan::reshape(x, option<Dims>(o, "shape"));
+  if (op == "concat") return plan::concat(inputs, option<int64_t>(o, "dim"));
+  if (op == "flatten") {
+    return plan::flatten(x, option<int64_t>(o, "start_dim"), option<int64_t>(o, "end_dim"));
+  }
+  if (op == "bias") return plan::bias(x, option<Dims>(o, "shape"));
+  if (op == "pad") {
+    return plan::pad(x, option<plan::Pads>(o, "padding"), option<double>(o, "value"));
+  }
   throw py::value_error("plan: no step is called '" + op + "'");
 }
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from striate import data, filters, functional, models, nn, optim, random
     from striate import onnx as onnx
     from striate.checkpoint import load, save
+    from striate.plan.prepared import prepare
     from striate.random import manual_seed
     from striate.trainer import Trainer
 
@@ -40,6 +41,7 @@ _NAMES = {
     "Trainer": "striate.trainer",
     "load": "striate.checkpoint",
     "manual_seed": "striate.random",
+    "prepare": "striate.plan.prepared",
     "save": "striate.checkpoint",
 }
 
@@ -57,6 +59,7 @@ __all__ = [
     "models",
     "nn",
     "optim",
+    "prepare",
     "random",
     "save",
     "set_backend",

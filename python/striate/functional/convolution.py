@@ -42,9 +42,10 @@ def _pads(
     return height // 2, width // 2, height - height // 2, width - width // 2
 
 
-def _geometry(
+def geometry(
     op: str, weight: Array, stride: IntOrPair, padding: Padding, dilation: IntOrPair, groups: int
 ) -> _Geometry:
+    """The arguments as ``_core`` takes them: pairs and four pads."""
     strides, dilations = pair(stride, op, "stride", 1), pair(dilation, op, "dilation", 1)
     pads = _pads(op, padding, weight, strides, dilations)
     return strides, pads, dilations, integer(groups, op, "groups", 1)
@@ -75,11 +76,11 @@ def conv2d(
     channels or sizes that do not fit.
     """
     input = as_array(input)
-    geometry = _geometry("conv2d", weight, stride, padding, dilation, groups)
+    arguments = geometry("conv2d", weight, stride, padding, dilation, groups)
     if ndim(input) == 3:
-        y: Array = _core.conv2d_forward(input[None], weight, bias, *geometry)[0]
+        y: Array = _core.conv2d_forward(input[None], weight, bias, *arguments)[0]
         return y
-    return _core.conv2d_forward(input, weight, bias, *geometry)
+    return _core.conv2d_forward(input, weight, bias, *arguments)
 
 
 def conv2d_backward(
@@ -99,10 +100,10 @@ def conv2d_backward(
     ``need`` says which of the three to compute; the others, and that of a bias which is None, are
     None. The other arguments are those of the forward call.
     """
-    geometry = _geometry("conv2d_backward", weight, stride, padding, dilation, groups)
+    arguments = geometry("conv2d_backward", weight, stride, padding, dilation, groups)
     dy, input = as_array(dy), as_array(input)
     wanted = needed("conv2d_backward", need, bias)
     if ndim(input) == 3 and ndim(dy) == 3:
-        dx, dw, db = _core.conv2d_backward(dy[None], input[None], weight, *geometry, wanted)
+        dx, dw, db = _core.conv2d_backward(dy[None], input[None], weight, *arguments, wanted)
         return dx if dx is None else dx[0], dw, db
-    return _core.conv2d_backward(dy, input, weight, *geometry, wanted)
+    return _core.conv2d_backward(dy, input, weight, *arguments, wanted)

@@ -7,6 +7,7 @@ from typing import Any
 import striate.functional as F
 from striate.functional._arguments import Array
 from striate.nn.layer import Gradients, Layer
+from striate.plan.op import Op
 
 
 class ReLU(Layer):
@@ -22,6 +23,9 @@ class ReLU(Layer):
     def grad(self, dy: Array, saved: Array, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.relu_backward(dy, saved) if need else None, []
 
+    def op(self, training: bool) -> Op:
+        return Op("relu", {})
+
 
 class Tanh(Layer):
     """tanh(x)."""
@@ -33,6 +37,9 @@ class Tanh(Layer):
     def grad(self, dy: Array, saved: Array, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.tanh_backward(dy, saved) if need else None, []
 
+    def op(self, training: bool) -> Op:
+        return Op("tanh", {})
+
 
 class Sigmoid(Layer):
     """1 / (1 + exp(-x))."""
@@ -43,6 +50,9 @@ class Sigmoid(Layer):
 
     def grad(self, dy: Array, saved: Array, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.sigmoid_backward(dy, saved) if need else None, []
+
+    def op(self, training: bool) -> Op:
+        return Op("sigmoid", {})
 
 
 class Softmax(Layer):
@@ -59,6 +69,9 @@ class Softmax(Layer):
     def grad(self, dy: Array, saved: Array, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.softmax_backward(dy, saved, self.dim) if need else None, []
 
+    def op(self, training: bool) -> Op:
+        return Op("softmax", {"dim": self.dim})
+
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
 
@@ -72,3 +85,6 @@ class LogSoftmax(Softmax):
 
     def grad(self, dy: Array, saved: Array, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.log_softmax_backward(dy, saved, self.dim) if need else None, []
+
+    def op(self, training: bool) -> Op:
+        return Op("log_softmax", {"dim": self.dim})

@@ -9,6 +9,7 @@ import numpy as np
 
 from striate.functional._arguments import Array, float32_array, integer
 from striate.nn.layer import Gradients, Layer, Parameter
+from striate.plan.op import Op
 
 
 class ChannelAffine(Layer):
@@ -50,6 +51,10 @@ class ChannelAffine(Layer):
             gradients.append((self.bias, dy.sum(axis=axes)))
         return dy * self._shaped(self.weight, dy.ndim) if need else None, gradients
 
+    def op(self, training: bool) -> Op:
+        options = {"channels": self.num_features, "relu": False}
+        return Op("channel_affine", options, (self.weight, self.bias))
+
     def extra_repr(self) -> str:
         return f"{self.num_features}"
 
@@ -83,6 +88,9 @@ class Bias(Layer):
             total = np.asarray(dy.sum(axis=axes, keepdims=True))
             gradients.append((self.bias, total.reshape(self.bias.shape)))
         return dy if need else None, gradients
+
+    def op(self, training: bool) -> Op:
+        return Op("bias", {"shape": self.bias.shape}, (self.bias,))
 
     def extra_repr(self) -> str:
         return f"{self.bias.shape}"

@@ -9,9 +9,10 @@ import numpy as np
 
 import striate.functional as F
 from striate.functional._arguments import Array, IntOrPair, integer, padding_of, pair, refuse
-from striate.functional.convolution import Padding
+from striate.functional.convolution import Padding, geometry
 from striate.nn import init
 from striate.nn.layer import Gradients, Layer, Parameter, Window
+from striate.plan.op import Op
 
 
 class Conv2d(Layer):
@@ -76,6 +77,24 @@ class Conv2d(Layer):
     def _arguments(self) -> tuple[Any, ...]:
         bias = None if self.bias is None else self.bias.data
         return bias, self.stride, self.padding, self.dilation, self.groups
+
+    def op(self, training: bool) -> Op:
+        stride, pads, dilation, groups = geometry(
+            "Conv2d", self.weight.data, *self._arguments()[1:]
+        )
+        options = {
+            "out_channels": self.weight.shape[0],
+            "kernel_size": self.weight.shape[2:],
+            "stride": stride,
+            "padding": pads,
+            "dilation": dilation,
+            "groups": groups,
+            "bias": self.bias is not None,
+            "relu": False,
+            "pool": None,
+        }
+        parameters = (self.weight,) if self.bias is None else (self.weight, self.bias)
+        return Op("conv2d", options, parameters)
 
     def window(self, input_shape: tuple[int, ...]) -> Window:
         height, width = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size))

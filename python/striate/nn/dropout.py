@@ -8,6 +8,7 @@ import striate.functional as F
 from striate import random
 from striate.functional._arguments import Array, number
 from striate.nn.layer import Gradients, Layer
+from striate.plan.op import IDENTITY, Op
 
 
 class Dropout(Layer):
@@ -33,6 +34,9 @@ class Dropout(Layer):
         if not need or saved is None:
             return dy if need else None, []
         return F.dropout_backward(dy, saved, self.p), []
+
+    def op(self, training: bool) -> Op:
+        return Op("dropout", {"p": self.p}) if training and self.p > 0 else IDENTITY
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

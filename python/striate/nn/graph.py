@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from striate.nn.layer import Gradients, Layer
+from striate.plan.chain import Chains, Saved
 
 
 class Node(NamedTuple):
@@ -30,7 +31,8 @@ class Graph(Layer):
     def __init__(self, nodes: Iterable[Node], inputs: int = 1) -> None:
         super().__init__()
         self.inputs = inputs
-        self.nodes = list(nodes)
+        self.nodes = tuple(nodes)
+        self._chains = Chains()
         self._check()
 
     def _check(self) -> None:
@@ -72,7 +74,9 @@ class Graph(Layer):
             raise TypeError(
                 f"{type(self).__name__}: {node.name!r} must be a Layer, got {type(layer).__name__}"
             )
-        self.nodes[index] = node._replace(layer=layer)
+        nodes = [*self.nodes]
+        nodes[index] = node._replace(layer=layer)
+        self.nodes = tuple(nodes)
 
     def __getattr__(self, name: str) -> Any:
         for node in self.__dict__.get("nodes", ()):
@@ -81,7 +85,14 @@ class Graph(Layer):
         raise AttributeError(f"{type(self).__name__} has no attribute or layer {name!r}")
 
     def apply(self, x: Any, training: bool = False, save: bool = True) -> tuple[Any, Any]:
-        """Runs the nodes. A layer that is itself in eval mode stays so in a graph that trains."""
+        """Runs the nodes. A layer that is itself in eval mode stays so in a graph that trains.
+
+        A chain of Striate's own layers runs as one plan, in C++ and with fused steps.
+        """
+        if self.inputs == 1:
+            chain = self._chains.of(self, x, training)
+            if chain is not None:
+                return chain.apply(x, save)
         last_use = {v: i for i, node in enumerate(self.nodes) for v in node.inputs}
         values: dict[int, Any] = dict(enumerate(self._given(x)))
         saved = []
@@ -106,6 +117,8 @@ class Graph(Layer):
         return result, saved if save else None
 
     def grad(self, dy: Any, saved: Any, need: bool = True) -> tuple[Any, Gradients]:
+        if isinstance(saved, Saved):
+            return saved.chain.grad(dy, saved.forward, need)
         # A value's gradient is needed if the caller needs the input's, or if something trainable
         # stands before it.
         needed = dict.fromkeys(range(self.inputs), need)
@@ -128,6 +141,9 @@ class Graph(Layer):
         return dx[0] if self.inputs == 1 else tuple(dx), [
             pair for own in reversed(gradients) for pair in own
         ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_chains": Chains()}
 
     def _given(self, x: Any) -> tuple[Any, ...]:
         if self.inputs == 1:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from striate.functional._arguments import Array
+from striate.plan.op import Op
 
 Gradients: TypeAlias = "list[tuple[Parameter, Array]]"
 Window: TypeAlias = "tuple[tuple[int, int], tuple[int, int]] | None"
@@ -80,9 +81,20 @@ class Layer:
     (in a list or dict they are not seen; Sequential and Graph hold lists of layers).
     """
 
+    version = 0  # counts the changes to any layer's attributes: plans are made for one version
+
     def __init__(self) -> None:
         self.training = True
         self._saved: tuple[Any] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "_saved":
+            Layer.version += 1
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        Layer.version += 1
+        super().__delattr__(name)
 
     # --- the pure pair ---------------------------------------------------------------------------
 
@@ -93,6 +105,10 @@ class Layer:
     def grad(self, dy: Any, saved: Any, need: bool = True) -> tuple[Any, Gradients]:
         """(dx, [(parameter, gradient)]) for ``dy`` of y's shape; dx is None unless ``need``."""
         raise NotImplementedError(f"{type(self).__name__} lacks grad(dy, saved, need)")
+
+    def op(self, training: bool) -> Op | None:
+        """What the layer is to a plan (striate.plan); None: a plan cannot stand for it."""
+        return None
 
     # --- the stateful pair -----------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import striate.functional as F
 from striate.functional._arguments import Array, as_array, integer, refuse
 from striate.nn import init
 from striate.nn.layer import Gradients, Layer, Parameter, Window
+from striate.plan.op import Op
 
 
 class Linear(Layer):
@@ -51,6 +52,17 @@ class Linear(Layer):
         pairs = ((self.weight, dw), (self.bias, db))
         return dx, [(p, g) for p, g in pairs if p is not None and g is not None]
 
+    def op(self, training: bool) -> Op:
+        features, inputs = self.weight.shape
+        options = {
+            "in_features": inputs,
+            "out_features": features,
+            "bias": self.bias is not None,
+            "relu": False,
+        }
+        parameters = (self.weight,) if self.bias is None else (self.weight, self.bias)
+        return Op("linear", options, parameters)
+
     def window(self, input_shape: tuple[int, ...]) -> Window:
         return None
 
@@ -89,6 +101,9 @@ class Flatten(Layer):
         self, dy: Array, saved: tuple[int, ...], need: bool = True
     ) -> tuple[Array | None, Gradients]:
         return dy.reshape(saved) if need else None, []
+
+    def op(self, training: bool) -> Op:
+        return Op("flatten", {"start_dim": self.start_dim, "end_dim": self.end_dim})
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -8,6 +8,7 @@ import numpy as np
 
 from striate.functional._arguments import Array, float32_array, integer
 from striate.nn.layer import Gradients, Layer
+from striate.plan.op import IDENTITY, Op
 
 
 class Identity(Layer):
@@ -21,6 +22,9 @@ class Identity(Layer):
 
     def grad(self, dy: Any, saved: Any, need: bool = True) -> tuple[Any, Gradients]:
         return dy if need else None, []
+
+    def op(self, training: bool) -> Op:
+        return IDENTITY
 
 
 class Add(Layer):
@@ -45,6 +49,9 @@ class Add(Layer):
         self, dy: Array, saved: int, need: bool = True
     ) -> tuple[tuple[Array, ...] | None, Gradients]:
         return (dy,) * saved if need else None, []
+
+    def op(self, training: bool) -> Op:
+        return Op("add", {"relu": False})
 
 
 class Concat(Layer):
@@ -84,6 +91,9 @@ class Concat(Layer):
         dim, sizes = saved
         parts = np.split(dy, np.cumsum(sizes)[:-1], axis=dim)
         return tuple(np.ascontiguousarray(part) for part in parts), []
+
+    def op(self, training: bool) -> Op:
+        return Op("concat", {"dim": self.dim})
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"

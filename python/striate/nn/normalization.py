@@ -7,6 +7,7 @@ from typing import Any
 import striate.functional as F
 from striate.functional._arguments import Array, integer, number
 from striate.nn.layer import Gradients, Layer
+from striate.plan.op import Op
 
 
 class LocalResponseNorm(Layer):
@@ -30,6 +31,10 @@ class LocalResponseNorm(Layer):
             return None, []
         arguments = self.size, self.alpha, self.beta, self.k
         return F.local_response_norm_backward(dy, saved, *arguments), []
+
+    def op(self, training: bool) -> Op:
+        options = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}
+        return Op("local_response_norm", options)
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

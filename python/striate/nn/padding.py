@@ -9,6 +9,7 @@ import numpy as np
 
 from striate.functional._arguments import Array, as_array, integer, number
 from striate.nn.layer import Gradients, Layer
+from striate.plan.op import Op
 
 
 class ConstantPad2d(Layer):
@@ -56,6 +57,10 @@ class ConstantPad2d(Layer):
         height, width = saved[-2:]
         inner = dy[..., top : top + height, left : left + width]
         return np.ascontiguousarray(inner), []
+
+    def op(self, training: bool) -> Op:
+        left, right, top, bottom = self.padding
+        return Op("pad", {"padding": (top, left, bottom, right), "value": self.value})
 
     def extra_repr(self) -> str:
         return f"padding={self.padding}, value={self.value}"

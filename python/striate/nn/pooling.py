@@ -6,8 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import striate.functional as F
-from striate.functional._arguments import Array, IntOrPair, padding_of, pair, pair_or_none, refuse
+from striate.functional._arguments import (
+    Array,
+    IntOrPair,
+    four_pads,
+    padding_of,
+    pair,
+    pair_or_none,
+    refuse,
+)
 from striate.nn.layer import Gradients, Layer, Window
+from striate.plan.op import Op
 
 
 class MaxPool2d(Layer):
@@ -41,6 +50,9 @@ class MaxPool2d(Layer):
 
     def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.max_pool2d_backward(dy, *saved, *self._arguments()) if need else None, []
+
+    def op(self, training: bool) -> Op:
+        return Op("max_pool2d", _pool("MaxPool2d", self, self.dilation))
 
     def window(self, input_shape: tuple[int, ...]) -> Window:
         height, width = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size))
@@ -88,6 +100,12 @@ class AvgPool2d(Layer):
     def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.avg_pool2d_backward(dy, saved, *self._arguments()) if need else None, []
 
+    def op(self, training: bool) -> Op:
+        options = _pool("AvgPool2d", self, (1, 1))
+        options["count_include_pad"] = bool(self.count_include_pad)
+        options["divisor_override"] = self.divisor_override or 0
+        return Op("avg_pool2d", options)
+
     def window(self, input_shape: tuple[int, ...]) -> Window:
         return self.kernel_size, self.stride
 
@@ -111,12 +129,26 @@ class AdaptiveAvgPool2d(Layer):
     def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.adaptive_avg_pool2d_backward(dy, saved, self.output_size) if need else None, []
 
+    def op(self, training: bool) -> Op:
+        height, width = self.output_size
+        return Op("adaptive_avg_pool2d", {"output_size": (height or 0, width or 0)})
+
     def window(self, input_shape: tuple[int, ...]) -> Window:
         height, width = (_widest(n, m) for n, m in zip(input_shape[2:], self.output_size))
         return (height[0], width[0]), (height[1], width[1])
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
+
+
+def _pool(op: str, layer: MaxPool2d | AvgPool2d, dilation: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "kernel_size": layer.kernel_size,
+        "stride": layer.stride,
+        "padding": four_pads(layer.padding, op),
+        "dilation": dilation,
+        "ceil_mode": bool(layer.ceil_mode),
+    }
 
 
 def _widest(size: int, windows: int | None) -> tuple[int, int]:

@@ -1,0 +1,75 @@
+"""The plan that a Graph runs itself by, while it is a chain of known layers."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from striate import _core, random
+from striate.functional._arguments import Array
+from striate.nn.layer import Gradients, Layer
+
+
+class Saved(NamedTuple):
+    """What apply hands to grad."""
+
+    chain: Chain
+    forward: Any
+
+
+class Chain:
+    """A model whose layers follow one another, for inputs of one shape (without the batch)."""
+
+    def __init__(self, model: Layer, input_shape: tuple[int, ...], training: bool) -> None:
+        from striate.plan.steps import fuse, steps_of  # which knows Graph, which knows this file
+
+        steps = fuse(steps_of(model, training))
+        if any(step.inputs != (i,) for i, step in enumerate(steps)):
+            raise ValueError("not a chain")
+        self._parameters = [p for step in steps for p in step.parameters]
+        self._drops = sum(step.op == "dropout" for step in steps)
+        self._plan = _core.TrainingPlan(input_shape, [(s.op, s.options) for s in steps])
+
+    def apply(self, x: Array, save: bool) -> tuple[Array, Saved | None]:
+        keys = [random.next_key() for _ in range(self._drops)]
+        y, saved = self._plan.forward(x, [p._data for p in self._parameters], keys, save)
+        return y, Saved(self, saved) if save else None
+
+    def grad(self, dy: Array, saved: Any, need: bool) -> tuple[Array | None, Gradients]:
+        parameters = self._parameters
+        dx, gradients = self._plan.backward(
+            dy, saved, [p._data for p in parameters], [p.requires_grad for p in parameters], need
+        )
+        return dx, [pair for pair in zip(parameters, gradients) if pair[1] is not None]
+
+
+class Chains:
+    """The chains of one model, made when first needed and dropped when any layer changes."""
+
+    def __init__(self) -> None:
+        self._version = -1
+        self._chains: dict[Any, Chain | None] = {}
+
+    def of(self, model: Layer, x: Any, training: bool) -> Chain | None:
+        """The plan for ``x``; None where there is none, and the layers then run one by one: for
+        branches, layers of the user's own, the reference backend, and any input that does not fit.
+        """
+        if type(x) is not np.ndarray or x.dtype != np.float32 or x.ndim < 2:
+            return None
+        if self._version != Layer.version:
+            self._version = Layer.version
+            self._chains = {}
+        key = x.shape[1:], training
+        if key not in self._chains:
+            if len(self._chains) >= 8:  # pictures of every size: keep the memory bounded
+                self._chains.clear()
+            self._chains[key] = _chain(model, x.shape[1:], training)
+        return None if _core.get_backend() == "reference" else self._chains[key]
+
+
+def _chain(model: Layer, shape: tuple[int, ...], training: bool) -> Chain | None:
+    try:
+        return Chain(model, shape, training)
+    except ValueError:  # NoStep is one, too
+        return None

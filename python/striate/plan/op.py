@@ -1,0 +1,40 @@
+"""What a layer is to a plan."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from striate.nn.layer import Layer, Parameter
+
+
+class Op(NamedTuple):
+    """``name`` and ``options`` of a step of ``_core``'s plans, and the parameters that it reads."""
+
+    name: str
+    options: dict[str, Any]
+    parameters: tuple[Parameter, ...] = ()
+
+
+IDENTITY = Op("identity", {})
+
+
+def op_of(layer: Layer, training: bool) -> Op | None:
+    """The op of ``layer``, or None where a plan cannot stand for it: a layer of the user's own, or
+    one whose ``apply`` or ``grad`` was replaced.
+    """
+    if not _is_stock(type(layer)) or not {"apply", "grad"}.isdisjoint(vars(layer)):
+        return None
+    return layer.op(training)
+
+
+@cache
+def _is_stock(kind: type[Layer]) -> bool:
+    """Whether the class that says what the op is also is the one that computes it."""
+    for cls in kind.__mro__:
+        if "op" in vars(cls):
+            return True
+        if "apply" in vars(cls) or "grad" in vars(cls):
+            return False
+    return False
