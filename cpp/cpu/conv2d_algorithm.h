@@ -1,6 +1,7 @@
 // The algorithms of conv2d and how one is chosen.
 //
 //   gemm      patches laid out as a matrix, times the weights: every shape    conv2d_gemm*.cc
+//   winograd  fewer multiplications: kernels of 3 and 5, stride 1             conv2d_winograd*.cc
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,7 @@
 
 namespace striate::cpu {
 
-enum class Conv2dAlgorithm { gemm };
+enum class Conv2dAlgorithm { gemm, winograd };
 enum class Conv2dPass { forward, backward_data, backward_weight };
 
 /// "gemm": the word that STRIATE_CONV takes and STRIATE_VERBOSE prints.
@@ -42,5 +43,12 @@ void gemm_conv2d_forward(float* y, const float* x, const float* packed, const Co
                          const Conv2dShape& s);
 void gemm_conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s);
 void gemm_conv2d_backward_weight(float* dw, const float* dy, const float* x, const Conv2dShape& s);
+
+int64_t winograd_weights_size(const Conv2dShape& s);
+void winograd_prepare_weights(float* prepared, const float* w, const Conv2dShape& s);
+void winograd_conv2d_forward(float* y, const float* x, const float* prepared,
+                             const Conv2dFinish& finish, const Conv2dShape& s);
+void winograd_conv2d_backward_weight(float* dw, const float* dy, const float* x,
+                                     const Conv2dShape& s);
 
 }  // namespace striate::cpu

@@ -43,6 +43,40 @@ struct GemmDot {
 constexpr int64_t kLrnTile = 64;
 static inline int64_t lrn_pitch(int64_t places) { return (places + 15) / 16 * 16; }
 
+// Of winograd.h. A tile has at most so many points along an axis.
+constexpr int kWinogradPoints = 8;
+enum class WinogradTransform { evaluate, interpolate, collect };
+
+/// Vectors of lanes, `count` lines of them, each transformed along itself: input k of line i stands
+/// at from + i * from_next + k * from_step, but the last one at from_last + i * from_last_next
+/// unless that is nullptr; outputs likewise. All steps count floats.
+struct WinogradLines {
+  int64_t count;
+  const float* from;
+  int64_t from_step, from_next;
+  const float* from_last;
+  int64_t from_last_next;
+  float* to;
+  int64_t to_step, to_next;
+  float* to_last;
+  int64_t to_last_next;
+};
+
+/// C[i, j] (+)= sum over k of A[k, i] B[k, j], in rows of ldc and ldb; whole vectors of C and B.
+struct WinogradTile {
+  float* c;
+  const float *a, *b;
+  int64_t K, lda, ldb, ldc;
+  bool accumulate;
+};
+
+/// A window of planes: `rows` x `columns` pixels from (top, left) on, which may lie outside.
+struct WinogradPlanes {
+  int64_t plane, channels;  // floats from one to the next; how many (the lanes or fewer)
+  int64_t height, width;
+  int64_t top, left, rows, columns;
+};
+
 struct Kernels {
   int lanes;  // floats in a vector
 
@@ -57,6 +91,14 @@ struct Kernels {
   void (*im2col)(float* col, int64_t ld, const float* x, const Conv2dShape& s, int64_t k0,
                  int64_t k1, int64_t p0, int64_t p1);
   void (*col2im)(float* dx, const float* col, int64_t ld, const Conv2dShape& s, int64_t channels);
+
+  // winograd.h; a tile's rows and columns are those of gemm_tile
+  void (*winograd_lines)(WinogradTransform kind, int points, int n, const WinogradLines& l);
+  void (*winograd_tile)(int64_t rows, int vectors, const WinogradTile& t);
+  void (*winograd_weight_tile)(int64_t rows, int vectors, const WinogradTile& t);
+  void (*planes_to_lanes)(float* to, const float* from, const WinogradPlanes& p);
+  void (*lanes_to_planes)(float* to, int64_t plane, const float* from, int64_t pixels,
+                          int64_t channels, const float* bias, bool with_relu);
 
   // reduce.h
   float (*sum)(const float* x, int64_t n);

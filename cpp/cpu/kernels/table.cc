@@ -14,6 +14,7 @@
 #include "cpu/kernels/sgd.h"
 #include "cpu/kernels/simd.h"
 #include "cpu/kernels/softmax.h"
+#include "cpu/kernels/winograd.h"
 
 namespace striate::cpu::STRIATE_ISA {
 
@@ -30,6 +31,12 @@ extern const Kernels kernels = {
 
     .im2col = im2col,
     .col2im = col2im,
+
+    .winograd_lines = winograd_lines,
+    .winograd_tile = winograd_tile<true>,
+    .winograd_weight_tile = winograd_tile<false>,
+    .planes_to_lanes = planes_to_lanes,
+    .lanes_to_planes = lanes_to_planes,
 
     .sum = sum,
     .add = add,

@@ -1,0 +1,101 @@
+// How Winograd's convolution cuts a map into tiles, where each tile's points lie, and the transforms
+// in two dimensions: what conv2d_winograd.cc and conv2d_winograd_weight.cc share. The algorithm and
+// its matrices: kernels/winograd.h.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cpu/isa.h"
+#include "cpu/packed.h"
+#include "striate/conv2d.h"
+
+namespace striate::cpu {
+
+/// One axis of the output: `big` tiles of m outputs, then tiles of m - 1. They share the points,
+/// but the last point belongs to the big ones only.
+struct WinogradAxis {
+  int64_t tiles, big;
+  int m, taps;
+
+  // As few tiles as `most` outputs allow, as equal as can be: 13 = 5 + 4 + 4 takes 19 points, where
+  // 4 + 4 + 4 + 4 takes 24. A further tile costs taps - 1 points, whatever the sizes.
+  WinogradAxis(int64_t outputs, int kernel)
+      : tiles((outputs + most(kernel) - 1) / most(kernel)),
+        big((outputs - 1) % tiles + 1),
+        m(static_cast<int>((outputs - 1) / tiles + 1)),
+        taps(kernel) {}
+
+  /// The largest m whose error stays within the bounds that striate/conv2d.h gives.
+  static int64_t most(int kernel) { return kernel == 3 ? 5 : 4; }
+
+  int points() const { return m + taps - 1; }
+  int points(bool last) const { return last ? 1 : points() - 1; }  // of a class
+  int64_t first(int64_t tile) const { return tile * m - std::max<int64_t>(0, tile - big); }
+};
+
+/// Tiles that are transformed together: whole images, or some rows of tiles of one image. Their
+/// points (i, j) come in four classes: i is the last point of the vertical axis or not, j of the
+/// horizontal one. All points of a class have equally many tiles.
+struct WinogradBlock {
+  WinogradAxis h, w;
+  int64_t image, images, row0, row1;
+  int64_t tiles[2][2];  // at each point of the class [vertical last][horizontal last]
+  int64_t first[2][2];  // places (tile, point) in the classes before
+  int64_t places;
+
+  WinogradBlock(const Conv2dShape& s, int64_t n, int64_t count, int64_t begin, int64_t end)
+      : h(s.P, static_cast<int>(s.R)),
+        w(s.Q, static_cast<int>(s.S)),
+        image(n),
+        images(count),
+        row0(begin),
+        row1(end),
+        places(0) {
+    for (int a = 0; a < 2; ++a) {
+      for (int b = 0; b < 2; ++b) {
+        tiles[a][b] = images * rows(a) * (b ? w.big : w.tiles);
+        first[a][b] = places;
+        places += tiles[a][b] * h.points(a) * w.points(b);
+      }
+    }
+  }
+
+  int64_t rows(bool last) const {
+    return last ? std::clamp<int64_t>(h.big - row0, 0, row1 - row0) : row1 - row0;
+  }
+  int64_t pixels() const { return (h.first(row1) - h.first(row0)) * w.first(w.tiles); }
+};
+
+/// Blocks of about so many tiles: b / (blocks of an image) or so.
+struct WinogradBlocks {
+  const Conv2dShape& s;
+  int64_t images, rows, in_image, count;
+
+  WinogradBlocks(const Conv2dShape& shape, int64_t tiles);
+  WinogradBlock at(int64_t i) const;
+};
+
+/// Where the points of a tile lie: of class [a][b] in rows of `step`, from `at` on.
+template <class T>
+struct WinogradPlaces {
+  T* at[2][2];
+  int64_t step[2][2];
+};
+
+/// Transforms one tile of kLanes channels: from[row][column][lane] (columns `row_step` / lanes) into
+/// its points. `big_h`, `big_w`: whether it has the last ones. Interpolates data, or evaluates
+/// `rows` x `columns` values.
+void winograd_spread(const Kernels& kernel, WinogradTransform kind, const WinogradPlaces<float>& to,
+                     const float* from, int64_t row_step, int rows, int columns,
+                     const WinogradAxis& h, const WinogradAxis& w, bool big_h, bool big_w);
+
+/// The way back: a tile's points into to[row][column][lane].
+void winograd_collect(const Kernels& kernel, float* to, int64_t row_step,
+                      const WinogradPlaces<const float>& from, int rows, int columns,
+                      const WinogradAxis& h, const WinogradAxis& w, bool big_h, bool big_w);
+
+/// Whether kernels and strides are those that these files know.
+bool winograd_can_run(const Conv2dShape& s);
+
+}  // namespace striate::cpu
