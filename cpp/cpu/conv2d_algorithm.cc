@@ -19,6 +19,7 @@ struct Algorithm {
 constexpr Algorithm kAlgorithms[] = {
     {"gemm", {gemm_weights_size, gemm_prepare_weights, gemm_conv2d_forward}},
     {"winograd", {winograd_weights_size, winograd_prepare_weights, winograd_conv2d_forward}},
+    {"direct", {direct_weights_size, direct_prepare_weights, direct_conv2d_forward}},
 };
 
 std::optional<Conv2dAlgorithm> from_environment() {
@@ -43,6 +44,7 @@ bool can_run(Conv2dAlgorithm algorithm, Conv2dPass pass, const Conv2dShape& s) {
   if (algorithm == Conv2dAlgorithm::winograd) {
     return winograd_can_run(s) && pass != Conv2dPass::backward_weight;
   }
+  if (algorithm == Conv2dAlgorithm::direct) return direct_can_run(pass, s);
   return algorithm == Conv2dAlgorithm::gemm;
 }
 
@@ -75,6 +77,7 @@ const Conv2dForward& conv2d_forward_of(Conv2dAlgorithm algorithm) {
 
 Conv2dAlgorithm conv2d_algorithm(Conv2dPass pass, const Conv2dShape& s) {
   if (forced() && can_run(*forced(), pass, s)) return *forced();
+  if (direct_can_run(pass, s) && direct_is_best(pass, s)) return Conv2dAlgorithm::direct;
   if (can_run(Conv2dAlgorithm::winograd, pass, s) && winograd_pays(pass, s)) {
     return Conv2dAlgorithm::winograd;
   }

@@ -2,6 +2,7 @@
 //
 //   gemm      patches laid out as a matrix, times the weights: every shape    conv2d_gemm*.cc
 //   winograd  fewer multiplications: kernels of 3 and 5, stride 1             conv2d_winograd*.cc
+//   direct    straight from the image: few channels, depthwise                conv2d_direct*.cc
 #pragma once
 
 #include <cstdint>
@@ -10,14 +11,14 @@
 
 namespace striate::cpu {
 
-enum class Conv2dAlgorithm { gemm, winograd };
+enum class Conv2dAlgorithm { gemm, winograd, direct };
 enum class Conv2dPass { forward, backward_data, backward_weight };
 
 /// "gemm": the word that STRIATE_CONV takes and STRIATE_VERBOSE prints.
 const char* name_of(Conv2dAlgorithm algorithm);
 
 /// The algorithm for one pass of a convolution, chosen by the shape (without N: prepared weights
-/// serve every batch) and the instruction set. STRIATE_CONV=gemm forces one wherever it can run;
+/// serve every batch) and the instruction set. STRIATE_CONV=direct forces one wherever it can run;
 /// any other word throws std::invalid_argument.
 Conv2dAlgorithm conv2d_algorithm(Conv2dPass pass, const Conv2dShape& s);
 
@@ -50,5 +51,11 @@ void winograd_conv2d_forward(float* y, const float* x, const float* prepared,
                              const Conv2dFinish& finish, const Conv2dShape& s);
 void winograd_conv2d_backward_weight(float* dw, const float* dy, const float* x,
                                      const Conv2dShape& s);
+bool direct_can_run(Conv2dPass pass, const Conv2dShape& s);
+bool direct_is_best(Conv2dPass pass, const Conv2dShape& s);
+int64_t direct_weights_size(const Conv2dShape& s);
+void direct_prepare_weights(float* packed, const float* w, const Conv2dShape& s);
+void direct_conv2d_forward(float* y, const float* x, const float* packed,
+                           const Conv2dFinish& finish, const Conv2dShape& s);
 
 }  // namespace striate::cpu

@@ -18,7 +18,7 @@ using cpu::Conv2dPass;
 using cpu::Scratch;
 
 Conv2dShape shape_of(const Dims& x, const Conv2d& o) {
-  if (x.size() != 3 || o.groups < 1 || x[0] % o.groups != 0 || o.K % o.groups != 0) {
+  if (x.size() != 3 || o.groups < 1 || x[0] != o.C * o.groups || o.K % o.groups != 0) {
     throw std::invalid_argument("conv2d: channels or groups do not fit");
   }
   Conv2dShape s{.N = 1,

@@ -20,7 +20,7 @@ struct Pool {
 };
 
 struct Conv2d {
-  int64_t K;
+  int64_t C, K;  // C: channels in, in a group
   Pair kernel, stride;
   Pads pads;
   Pair dilation;

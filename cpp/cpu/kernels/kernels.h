@@ -39,6 +39,28 @@ struct GemmDot {
   bool accumulate;
 };
 
+/// Some output rows of some channels of one image, straight from an image that is laid out (padded,
+/// in phases) as DirectLayout says: output (p, q) is the sum over the taps, which stand for
+/// (c, r, s), of their weights and x[p * x_row + q + tap[i]].
+struct DirectConv {
+  const float* x;
+  int64_t x_row;
+  const int32_t* tap;
+  int64_t taps, P, Q;  // P: rows to compute
+  const float* w;      // packed: w[tap][channel], for direct_channels padded to whole vectors
+  const float* bias;   // of the first channel, or nullptr
+  bool relu;
+  float* y;  // y[channel * y_channel + p * y_row + q]; direct_channels: rows side by side
+  int64_t y_channel, y_row;
+};
+
+/// Rows of an image as DirectConv reads them: pixel w of row h of channel c goes to
+/// c * plane + h * row + (first + w) % phases * phase_size + (first + w) / phases.
+struct DirectLayout {
+  int64_t channels, rows, columns, x_plane, x_row;  // what is copied
+  int64_t plane, row, phases, phase_size, first;    // to where
+};
+
 // Of local_response_norm: places that are done together, and how far apart channels then lie.
 constexpr int64_t kLrnTile = 64;
 static inline int64_t lrn_pitch(int64_t places) { return (places + 15) / 16 * 16; }
@@ -168,6 +190,15 @@ struct Kernels {
                                     int64_t classes);
   void (*log_softmax_columns_backward)(float* dx, const float* dy, const float* y, int64_t stride,
                                        int64_t classes, int64_t rows);
+
+  // conv2d_direct.h: `channels` is at most pixel_channels (direct_pixels, which reads whole vectors:
+  // up to `lanes` floats past a row that is shorter) or channel_lanes (direct_channels, which leaves
+  // [pixel][channel] in `tile`, channels padded to whole vectors, and turns it into y unless y is
+  // nullptr).
+  int pixel_channels, channel_lanes;
+  void (*direct_pixels)(int64_t channels, const DirectConv& t);
+  void (*direct_channels)(int64_t channels, const DirectConv& t, float* tile);
+  void (*direct_lay_out)(float* to, const float* x, const DirectLayout& l);
 };
 
 // Each is defined by table.cc, compiled with that instruction set's flags.

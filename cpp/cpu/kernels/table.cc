@@ -4,6 +4,7 @@
 #include "cpu/kernels/adaptive_avg_pool2d.h"
 #include "cpu/kernels/avg_pool2d_backward.h"
 #include "cpu/kernels/conv2d.h"
+#include "cpu/kernels/conv2d_direct.h"
 #include "cpu/kernels/dropout.h"
 #include "cpu/kernels/gemm.h"
 #include "cpu/kernels/kernels.h"
@@ -78,6 +79,12 @@ extern const Kernels kernels = {
     .log_softmax_columns = softmax_columns<true>,
     .log_softmax_rows_backward = softmax_rows_backward<true>,
     .log_softmax_columns_backward = softmax_columns_backward<true>,
+
+    .pixel_channels = kPixelChannels,
+    .channel_lanes = kChannelVectors * kLanes,
+    .direct_pixels = direct_pixels,
+    .direct_channels = direct_channels,
+    .direct_lay_out = direct_lay_out,
 };
 
 }  // namespace striate::cpu::STRIATE_ISA
