@@ -130,9 +130,16 @@ def test_a_refused_backward_keeps_what_forward_saved() -> None:
     layer.backward(f32(4, 2))
 
 
+class OwnReLU(nn.ReLU):
+    """A layer that no plan knows: the layers then run one by one."""
+
+    def apply(self, x: Any, training: bool = False, save: bool = True) -> tuple[Any, Any]:
+        return super().apply(x, training, save)
+
+
 def test_no_gradient_below_the_first_trainable_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(
-        {"a": nn.Conv2d(2, 3, 3), "relu": nn.ReLU(), "b": nn.Conv2d(3, 4, 1), "c": nn.ReLU()}
+        {"a": nn.Conv2d(2, 3, 3), "relu": nn.ReLU(), "b": nn.Conv2d(3, 4, 1), "c": OwnReLU()}
     )
     model.a.requires_grad_(False)
     model.b.bias.requires_grad = False

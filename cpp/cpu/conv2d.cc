@@ -65,17 +65,28 @@ void turn_weights(float* turned, const float* w, const Conv2dShape& s) {
   });
 }
 
-// GEMM can also multiply by the weights' transpose and add the patches' gradients up (col2im),
-// which pays where the turned convolution would see more pixels than there are.
+// Some algorithms have another way, which reads the weights as they are: GEMM multiplies by their
+// transpose and adds the patches' gradients up (col2im), which pays where the turned convolution
+// would see more pixels than there are; direct spreads each element of dy.
 bool by_turning(Conv2dAlgorithm algorithm, const Conv2dShape& s) {
   const bool stride_1 = s.stride_h == 1 && s.stride_w == 1;
-  return algorithm != Conv2dAlgorithm::gemm || (stride_1 && 4 * s.H * s.W <= 5 * s.PQ());
+  switch (algorithm) {
+    case Conv2dAlgorithm::gemm:
+      return stride_1 && 4 * s.H * s.W <= 5 * s.PQ();
+    case Conv2dAlgorithm::direct:
+      return stride_1 && !direct_spreads_data(s);
+    case Conv2dAlgorithm::winograd:
+      break;
+  }
+  return true;
 }
 
 void run_backward_data(Conv2dAlgorithm algorithm, float* dx, const float* dy, const float* prepared,
                        const Conv2dShape& s) {
   if (by_turning(algorithm, s)) {
     conv2d_forward_of(algorithm).run(dx, dy, prepared, {}, turned_shape(s));
+  } else if (algorithm == Conv2dAlgorithm::direct) {
+    direct_conv2d_backward_data(dx, dy, prepared, s);
   } else {
     gemm_conv2d_backward_data(dx, dy, prepared, s);
   }
@@ -146,8 +157,16 @@ void conv2d_backward_weight(float* dw, const float* dy, const float* x, const Co
     std::fill(dw, dw + size, 0.0f);
     return;
   }
-  const Trace trace = traced("conv2d_backward_weight", s, name_of(Conv2dAlgorithm::gemm));
-  gemm_conv2d_backward_weight(dw, dy, x, s);
+  const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::backward_weight, s);
+  const Trace trace = traced("conv2d_backward_weight", s, name_of(algorithm));
+  switch (algorithm) {
+    case Conv2dAlgorithm::gemm:
+      return gemm_conv2d_backward_weight(dw, dy, x, s);
+    case Conv2dAlgorithm::direct:
+      return direct_conv2d_backward_weight(dw, dy, x, s);
+    case Conv2dAlgorithm::winograd:
+      return gemm_conv2d_backward_weight(dw, dy, x, s);
+  }
 }
 
 void conv2d_backward_bias(float* db, const float* dy, const Conv2dShape& s) {

@@ -57,5 +57,9 @@ int64_t direct_weights_size(const Conv2dShape& s);
 void direct_prepare_weights(float* packed, const float* w, const Conv2dShape& s);
 void direct_conv2d_forward(float* y, const float* x, const float* packed,
                            const Conv2dFinish& finish, const Conv2dShape& s);
+bool direct_spreads_data(const Conv2dShape& s);  // pays more than the turned forward pass
+void direct_conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s);
+void direct_conv2d_backward_weight(float* dw, const float* dy, const float* x,
+                                   const Conv2dShape& s);
 
 }  // namespace striate::cpu

@@ -1,6 +1,8 @@
 // conv2d without a matrix of patches: the kernels read the image where it stands, or a padded copy
 // of it that stays in the cache. For few channels, where laying out patches costs as much as
 // multiplying them; see kernels/conv2d_direct.h for the two forms of the register tile.
+#include "cpu/conv2d_direct.h"
+
 #include <algorithm>
 
 #include "cpu/conv2d_algorithm.h"
@@ -43,41 +45,27 @@ struct Blocks {
 class Layout {
  public:
   Layout(const Kernels& kernels, const Conv2dShape& shape, bool channels, int64_t most_rows)
-      : s(shape), rows((most_rows - 1) * s.stride_h + (s.R - 1) * s.dilation_h + 1) {
-    const int64_t columns = (s.Q - 1) * s.stride_w + (s.S - 1) * s.dilation_w + 1;
+      : s(shape),
+        padded(shape, shape.stride_w, (most_rows - 1) * s.stride_h + (s.R - 1) * s.dilation_h + 1) {
     const bool inside = s.pad_top <= 0 && s.pad_left <= 0 && s.pad_bottom <= 0 && s.pad_right <= 0;
     // Vectors that are longer than a row read past the last one.
-    copies = !inside || s.stride_w > 1 || (!channels && s.Q < kernels.lanes);
-    phase_size = blocks_of(columns, s.stride_w);
-    row = copies ? s.stride_w * phase_size : s.W;
-    plane = copies ? rows * row : s.H * s.W;
-    slack = kernels.lanes;
+    const bool reads_past = !channels && s.Q < kernels.lanes;
+    copies = !inside || s.stride_w > 1 || reads_past;
+    slack = reads_past ? kernels.lanes : 0;
+    row = copies ? padded.row : s.W;
+    plane = copies ? padded.plane : s.H * s.W;
   }
 
-  int64_t size() const { return copies ? s.C / s.G * plane + slack : 0; }
+  int64_t size() const { return copies ? padded.size() + slack : 0; }
 
   // The rows that outputs from p0 on read, in `scratch` (whose padding stays zero from one image
   // to the next if `clean`) or where they stand.
   const float* read(const Kernels& kernels, float* scratch, const float* x, int64_t p0,
                     bool clean) const {
-    const int64_t h0 = p0 * s.stride_h - s.pad_top;  // image row of the first laid out
-    if (!copies) return x + h0 * s.W - s.pad_left;
+    const int64_t h0 = p0 * s.stride_h;
+    if (!copies) return x + (h0 - s.pad_top) * s.W - s.pad_left;
     if (!clean) std::fill_n(scratch, size(), 0.0f);
-    const int64_t begin = std::max<int64_t>(h0, 0), end = std::min(h0 + rows, s.H);
-    const int64_t left = std::max<int64_t>(-s.pad_left, 0);
-    const int64_t right = std::min(s.W, s.stride_w * phase_size - s.pad_left);
-    if (begin >= end || left >= right) return scratch;
-    kernels.direct_lay_out(scratch + (begin - h0) * row, x + begin * s.W + left,
-                           {.channels = s.C / s.G,
-                            .rows = end - begin,
-                            .columns = right - left,
-                            .x_plane = s.H * s.W,
-                            .x_row = s.W,
-                            .plane = plane,
-                            .row = row,
-                            .phases = s.stride_w,
-                            .phase_size = phase_size,
-                            .first = s.pad_left + left});
+    padded.copy(kernels, scratch, x, h0);
     return scratch;
   }
 
@@ -87,7 +75,7 @@ class Layout {
       for (int64_t r = 0; r < s.R; ++r) {
         for (int64_t i = 0; i < s.S; ++i) {
           const int64_t w = i * s.dilation_w;
-          const int64_t column = copies ? w % s.stride_w * phase_size + w / s.stride_w : w;
+          const int64_t column = copies ? w % s.stride_w * padded.phase_size + w / s.stride_w : w;
           *tap++ = static_cast<int32_t>(c * plane + r * s.dilation_h * row + column);
         }
       }
@@ -98,7 +86,8 @@ class Layout {
 
  private:
   const Conv2dShape& s;
-  int64_t rows, phase_size, row, plane, slack;
+  const DirectRows padded;
+  int64_t row, plane, slack;
   bool copies;
 };
 
@@ -114,8 +103,7 @@ int64_t rows_of_piece(const Conv2dShape& s) {
 }  // namespace
 
 bool direct_can_run(Conv2dPass pass, const Conv2dShape& s) {
-  if (pass == Conv2dPass::backward_weight) return false;
-  if (pass == Conv2dPass::backward_data && (s.stride_h != 1 || s.stride_w != 1)) return false;
+  if (pass != Conv2dPass::forward && s.dilation_w != 1) return false;
   constexpr int64_t kMost = int64_t{1} << 24;  // offsets of taps are 32 bits
   const int64_t height = s.H + s.P * s.stride_h + s.R * s.dilation_h;
   const int64_t width = s.W + s.Q * s.stride_w + s.S * s.dilation_w;
@@ -125,8 +113,8 @@ bool direct_can_run(Conv2dPass pass, const Conv2dShape& s) {
 
 bool direct_is_best(Conv2dPass pass, const Conv2dShape& s) {
   constexpr int64_t kFewChannels = 16;
-  const int64_t channels = pass == Conv2dPass::backward_data ? s.K / s.G : s.C / s.G;
-  return channels <= kFewChannels && s.R * s.S > 1;
+  (void)pass;
+  return s.C / s.G <= kFewChannels && s.R * s.S > 1;
 }
 
 int64_t direct_weights_size(const Conv2dShape& s) {

@@ -34,7 +34,8 @@ StepPtr step_of(const std::string& op, const std::vector<Dims>& inputs, const py
   if (op == "conv2d") {
     const py::object pool = o["pool"];
     return plan::conv2d(
-        x, {.K = option<int64_t>(o, "out_channels"),
+        x, {.C = option<int64_t>(o, "in_channels"),
+            .K = option<int64_t>(o, "out_channels"),
             .kernel = option<plan::Pair>(o, "kernel_size"),
             .stride = option<plan::Pair>(o, "stride"),
             .pads = option<plan::Pads>(o, "padding"),

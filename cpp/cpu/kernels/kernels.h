@@ -61,6 +61,27 @@ struct DirectLayout {
   int64_t plane, row, phases, phase_size, first;    // to where
 };
 
+/// Elements of dy that are not zero, and the patches of x under them, as the gradient of the weights
+/// of one output channel needs them. sums[channel][run][kernel row][8], runs being 8 of the S
+/// columns; lanes past S hold nothing of use. Patches are read up to 7 floats past their rows.
+struct DirectPatches {
+  int64_t count, C, R, S;
+  const int32_t* at;  // where in x a patch starts
+  const float* value;
+  int64_t x_row, x_plane, sums_channel;
+};
+
+/// What the pixels of dy[P][Q][K] owe to dx, whose channels stand last: pixel (p, q) adds rows of
+/// w_used floats (S * C, padded with zeros to w_row, whole vectors) from p * dx_step_h + q * dx_step_w on.
+struct DirectSpread {
+  int64_t P, Q, K, R;
+  const float* w;          // w[k][kernel row][w_row]
+  const int32_t* w_place;  // k * R * w_row
+  int64_t w_row, w_used, dx_row, dx_step_h, dx_step_w;
+  int32_t* at;  // scratch: K + lanes of each
+  float* value;
+};
+
 // Of local_response_norm: places that are done together, and how far apart channels then lie.
 constexpr int64_t kLrnTile = 64;
 static inline int64_t lrn_pitch(int64_t places) { return (places + 15) / 16 * 16; }
@@ -199,6 +220,14 @@ struct Kernels {
   void (*direct_pixels)(int64_t channels, const DirectConv& t);
   void (*direct_channels)(int64_t channels, const DirectConv& t, float* tile);
   void (*direct_lay_out)(float* to, const float* x, const DirectLayout& l);
+  void (*turn_channels)(float* to, int64_t ld_to, const float* from, int64_t ld_from, int64_t rows,
+                        int64_t columns);
+
+  // conv2d_direct_backward.h
+  int64_t (*direct_nonzeros)(int32_t* at, float* value, const float* dy, const int32_t* place,
+                             int64_t n);
+  void (*direct_add_patches)(float* sums, const float* x, const DirectPatches& t);
+  void (*direct_spread)(float* dx, const float* dy, const DirectSpread& t);
 };
 
 // Each is defined by table.cc, compiled with that instruction set's flags.

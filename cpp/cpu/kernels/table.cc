@@ -5,6 +5,7 @@
 #include "cpu/kernels/avg_pool2d_backward.h"
 #include "cpu/kernels/conv2d.h"
 #include "cpu/kernels/conv2d_direct.h"
+#include "cpu/kernels/conv2d_direct_backward.h"
 #include "cpu/kernels/dropout.h"
 #include "cpu/kernels/gemm.h"
 #include "cpu/kernels/kernels.h"
@@ -85,6 +86,11 @@ extern const Kernels kernels = {
     .direct_pixels = direct_pixels,
     .direct_channels = direct_channels,
     .direct_lay_out = direct_lay_out,
+    .turn_channels = turn_channels,
+
+    .direct_nonzeros = direct_nonzeros,
+    .direct_add_patches = direct_add_patches,
+    .direct_spread = direct_spread,
 };
 
 }  // namespace striate::cpu::STRIATE_ISA

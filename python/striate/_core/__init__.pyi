@@ -7,7 +7,29 @@ import numpy
 import numpy.typing
 import typing
 from . import float64
-__all__: list[str] = ['adaptive_avg_pool2d_backward', 'adaptive_avg_pool2d_forward', 'avg_pool2d_backward', 'avg_pool2d_forward', 'cached_bytes', 'conv2d_backward', 'conv2d_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'dropout_backward', 'dropout_forward', 'empty_cache', 'float64', 'gemm', 'get_backend', 'get_num_threads', 'isa_name', 'isa_reason', 'linear_backward', 'linear_forward', 'local_response_norm_backward', 'local_response_norm_forward', 'log_softmax_backward', 'log_softmax_forward', 'max_pool2d_backward', 'max_pool2d_forward', 'num_threads_reason', 'peak_bandwidth', 'peak_gflops', 'relu_backward', 'relu_forward', 'set_backend', 'set_isa', 'set_num_threads', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'softmax_backward', 'softmax_forward', 'supported_isas', 'tanh_backward', 'tanh_forward', 'threading_runtime']
+__all__: list[str] = ['InferencePlan', 'SavedForward', 'TrainingPlan', 'adaptive_avg_pool2d_backward', 'adaptive_avg_pool2d_forward', 'avg_pool2d_backward', 'avg_pool2d_forward', 'cached_bytes', 'conv2d_backward', 'conv2d_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'dropout_backward', 'dropout_forward', 'empty_cache', 'float64', 'gemm', 'get_backend', 'get_num_threads', 'isa_name', 'isa_reason', 'linear_backward', 'linear_forward', 'local_response_norm_backward', 'local_response_norm_forward', 'log_softmax_backward', 'log_softmax_forward', 'max_pool2d_backward', 'max_pool2d_forward', 'num_threads_reason', 'peak_bandwidth', 'peak_gflops', 'relu_backward', 'relu_forward', 'set_backend', 'set_isa', 'set_num_threads', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'softmax_backward', 'softmax_forward', 'supported_isas', 'tanh_backward', 'tanh_forward', 'threading_runtime']
+class InferencePlan:
+    def __init__(self, input_shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], steps: list) -> None:
+        ...
+    def run(self, input: typing.Any) -> numpy.typing.NDArray[numpy.float32]:
+        ...
+    def steps(self) -> list:
+        ...
+    @property
+    def output_shape(self) -> tuple:
+        ...
+    @property
+    def weight_bytes(self) -> int:
+        ...
+class SavedForward:
+    pass
+class TrainingPlan:
+    def __init__(self, input_shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], steps: list) -> None:
+        ...
+    def backward(self, dy: typing.Any, saved: SavedForward, parameters: list, need: collections.abc.Sequence[bool], need_input: bool) -> tuple[typing.Any, list]:
+        ...
+    def forward(self, input: numpy.ndarray, parameters: list, keys: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], save: bool) -> tuple:
+        ...
 def adaptive_avg_pool2d_backward(dy: typing.Any, input_shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], output_size: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex | None], "FixedSize(2)"]) -> numpy.typing.NDArray[numpy.float32]:
     ...
 def adaptive_avg_pool2d_forward(input: typing.Any, output_size: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex | None], "FixedSize(2)"]) -> numpy.typing.NDArray[numpy.float32]:

@@ -83,6 +83,7 @@ class Conv2d(Layer):
             "Conv2d", self.weight.data, *self._arguments()[1:]
         )
         options = {
+            "in_channels": self.weight.shape[1],  # of a group
             "out_channels": self.weight.shape[0],
             "kernel_size": self.weight.shape[2:],
             "stride": stride,

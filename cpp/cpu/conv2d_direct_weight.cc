@@ -1,0 +1,168 @@
+// conv2d's gradient of the weights without patches, for few input channels: every element of dy
+// that is not zero adds a patch of x to the sums of its output channel (kernels/
+// conv2d_direct_backward.h). Elements are taken in order, over a fixed part of the batch; the parts'
+// sums are added in order.
+#include <algorithm>
+
+#include "cpu/conv2d_algorithm.h"
+#include "cpu/conv2d_direct.h"
+#include "cpu/isa.h"
+#include "cpu/memory.h"
+#include "cpu/packed.h"
+#include "cpu/parallel.h"
+
+namespace striate::cpu {
+namespace {
+
+constexpr int64_t kRun = 8;  // kernels/conv2d_direct_backward.h
+
+// Some images of one group as the patches are read: where they stand if nothing is padded, but for
+// the batch's last one, past whose end the patches' vectors would reach.
+class Images {
+ public:
+  Images(const Conv2dShape& shape, int64_t most)
+      : s(shape),
+        layout(shape, 1, (shape.P - 1) * shape.stride_h + (shape.R - 1) * shape.dilation_h + 1),
+        padded(shape.pad_top > 0 || shape.pad_left > 0 || shape.pad_bottom > 0 ||
+               shape.pad_right > 0) {
+    row = padded ? layout.row : s.W;
+    plane = padded ? layout.plane : s.H * s.W;
+    at_once = std::clamp<int64_t>(kFloats / (s.C / s.G * plane), 1, most);
+  }
+
+  int64_t scratch() const {
+    return (padded ? at_once : 1) * s.C / s.G * plane + round_up(s.S, kRun);
+  }
+
+  // How many images from n on, before `end`, may be read together, and how far apart they are.
+  int64_t count(int64_t n, int64_t end) const {
+    const int64_t left = std::min(end - n, at_once);
+    return !padded && n + left == s.N && left > 1 ? left - 1 : left;
+  }
+  int64_t step() const { return padded ? s.C / s.G * plane : s.C * s.H * s.W; }
+
+  // x: the first image of the group. `scratch` was zero before the first call.
+  const float* read(const Kernels& kernels, float* scratch, const float* x, int64_t n,
+                    int64_t count) const {
+    const float* const first = x + n * s.C * s.H * s.W;
+    if (!padded) {
+      const int64_t corner = -s.pad_top * s.W - s.pad_left;
+      if (n + count < s.N) return first + corner;
+      std::copy_n(first, s.C / s.G * s.H * s.W, scratch);
+      return scratch + corner;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      layout.copy(kernels, scratch + i * step(), first + i * s.C * s.H * s.W, 0);
+    }
+    return scratch;
+  }
+
+  int64_t row, plane, at_once;
+
+ private:
+  static constexpr int64_t kFloats = 6144;  // 24 KiB of L1
+
+  const Conv2dShape& s;
+  const DirectRows layout;
+  bool padded;
+};
+
+// Whether so few elements of dy's first image differ from zero that taking them one by one pays:
+// a patch of 5 columns uses 5 lanes of 8, and each of its loads serves one multiplication only.
+bool mostly_zeros(const Kernels& kernels, const float* dy, const Conv2dShape& s) {
+  constexpr double kDense = 0.4;
+  const Scratch list(3 * (s.PQ() + kernels.lanes));
+  auto* const ints = reinterpret_cast<int32_t*>(list.get());
+  std::fill_n(ints, s.PQ(), 0);
+  int64_t found = 0;
+  for (int64_t k = 0; k < s.K; ++k) {
+    found += kernels.direct_nonzeros(ints + s.PQ() + kernels.lanes,
+                                     list.get() + 2 * (s.PQ() + kernels.lanes), dy + k * s.PQ(),
+                                     ints, s.PQ());
+  }
+  return static_cast<double>(found) <= kDense * static_cast<double>(s.K * s.PQ());
+}
+
+}  // namespace
+
+void direct_conv2d_backward_weight(float* dw, const float* dy, const float* x,
+                                   const Conv2dShape& s) {
+  const Kernels& kernel = kernels();
+  if (!mostly_zeros(kernel, dy, s)) return gemm_conv2d_backward_weight(dw, dy, x, s);
+  const int64_t K = s.K / s.G, C = s.C / s.G, size = s.K * s.CRS();
+  const int64_t runs = (s.S + kRun - 1) / kRun, sums_channel = runs * s.R * kRun;
+
+  // At most 16 parts of the batch, and as many as 16 MiB of partial sums allow; none of them of
+  // less work than adding up its sums is worth.
+  constexpr int64_t kLeastWork = 1 << 20, kMostWork = 64 << 20;  // multiplications
+  const int64_t image_work = s.PQ() * size;
+  const int64_t most_parts = std::clamp<int64_t>(
+      std::min((int64_t{4} << 20) / size, s.N * image_work / kLeastWork), 1, 16);
+  const int64_t part = even_part(s.N, (s.N + most_parts - 1) / most_parts);
+  const int64_t parts = (s.N + part - 1) / part;
+  const Images images(s, part);
+  const int64_t channels =
+      even_part(K, std::max<int64_t>(1, kMostWork / (part * s.PQ() * s.CRS())));
+  const int64_t blocks = (K + channels - 1) / channels;
+  const Scratch partial(parts > 1 ? parts * size : 0), places(images.at_once * s.PQ());
+  float* const to = parts > 1 ? partial.get() : dw;
+
+  auto* const place = reinterpret_cast<int32_t*>(places.get());
+  for (int64_t i = 0; i < images.at_once; ++i) {
+    for (int64_t p = 0; p < s.P; ++p) {
+      const int64_t first = i * images.step() + p * s.stride_h * images.row;
+      int32_t* const to = place + (i * s.P + p) * s.Q;
+      for (int64_t q = 0; q < s.Q; ++q) to[q] = static_cast<int32_t>(first + q * s.stride_w);
+    }
+  }
+
+  // A piece: some output channels of one group, over one part of the batch.
+  parallel_for(parts * s.G * blocks, 1, [&](int64_t piece, int64_t) {
+    const int64_t g = piece / blocks % s.G, k0 = g * K + piece % blocks * channels;
+    const int64_t k1 = std::min(k0 + channels, (g + 1) * K);
+    const int64_t begin = piece / (s.G * blocks) * part, end = std::min(begin + part, s.N);
+    const int64_t most = images.at_once * s.PQ() + kernel.lanes;
+    const Scratch copies(images.scratch()), sums((k1 - k0) * C * sums_channel), list(2 * most);
+    auto* const at = reinterpret_cast<int32_t*>(list.get());
+    float* const value = list.get() + most;
+    std::fill_n(copies.get(), images.scratch(), 0.0f);
+    std::fill_n(sums.get(), (k1 - k0) * C * sums_channel, 0.0f);
+    for (int64_t n = begin; n < end;) {
+      const int64_t count = images.count(n, end);
+      const float* const from = images.read(kernel, copies.get(), x + g * C * s.H * s.W, n, count);
+      for (int64_t k = k0; k < k1; ++k) {
+        int64_t found = 0;
+        for (int64_t i = 0; i < count; ++i) {
+          found +=
+              kernel.direct_nonzeros(at + found, value + found, dy + ((n + i) * s.K + k) * s.PQ(),
+                                     place + i * s.PQ(), s.PQ());
+        }
+        kernel.direct_add_patches(sums.get() + (k - k0) * C * sums_channel, from,
+                                  {.count = found,
+                                   .C = C,
+                                   .R = s.R,
+                                   .S = s.S,
+                                   .at = at,
+                                   .value = value,
+                                   .x_row = s.dilation_h * images.row,
+                                   .x_plane = images.plane,
+                                   .sums_channel = sums_channel});
+      }
+      n += count;
+    }
+    float* out = to + begin / part * size + k0 * s.CRS();
+    for (const float* sum = sums.get(); sum < sums.get() + (k1 - k0) * C * sums_channel;
+         sum += sums_channel) {
+      for (int64_t r = 0; r < s.R; ++r) {
+        for (int64_t i = 0; i < s.S; ++i) *out++ = sum[(i / kRun * s.R + r) * kRun + i % kRun];
+      }
+    }
+  });
+  if (parts == 1) return;
+  parallel_for(size, streaming_grain(4 * parts), [&](int64_t begin, int64_t end) {
+    std::copy(to + begin, to + end, dw + begin);
+    for (int64_t i = 1; i < parts; ++i) kernel.add(dw + begin, to + i * size + begin, end - begin);
+  });
+}
+
+}  // namespace striate::cpu
