@@ -165,7 +165,7 @@ void conv2d_backward_weight(float* dw, const float* dy, const float* x, const Co
     case Conv2dAlgorithm::direct:
       return direct_conv2d_backward_weight(dw, dy, x, s);
     case Conv2dAlgorithm::winograd:
-      return gemm_conv2d_backward_weight(dw, dy, x, s);
+      return winograd_conv2d_backward_weight(dw, dy, x, s);
   }
 }
 

@@ -40,9 +40,9 @@ const std::optional<Conv2dAlgorithm>& forced() {
   return algorithm;
 }
 
-bool can_run(Conv2dAlgorithm algorithm, Conv2dPass pass, const Conv2dShape& s) {
+bool can_run(Conv2dAlgorithm algorithm, Conv2dPass, const Conv2dShape& s) {
   if (algorithm == Conv2dAlgorithm::winograd) {
-    return winograd_can_run(s) && pass != Conv2dPass::backward_weight;
+    return winograd_can_run(s);
   }
   if (algorithm == Conv2dAlgorithm::direct) return direct_can_run(pass, s);
   return algorithm == Conv2dAlgorithm::gemm;

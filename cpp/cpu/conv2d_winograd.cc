@@ -68,8 +68,7 @@ void transform_data(const Work& work, float* V, const float* x, const WinogradBl
           for (int b = 0; b <= big_w; ++b) {
             const int64_t tiles = block.tiles[a][b];
             const Panels panels(tiles, kernel.tile_rows);
-            const int64_t tile =
-                (n * block.rows(a) + row - block.row0) * (b ? block.w.big : block.w.tiles) + column;
+            const int64_t tile = block.tile(a, b, n, row, column);
             const int64_t m = tile / panels.rows * panels.rows;
             const int64_t rows = std::min(panels.rows, tiles - m);
             to.at[a][b] = V + (block.first[a][b] + m) * work.channels + c * rows + (tile - m) * L;
@@ -132,9 +131,7 @@ void transform_output(const Work& work, float* y, const float* M, const Conv2dFi
           WinogradPlaces<const float> from;
           for (int a = 0; a <= big_h; ++a) {
             for (int b = 0; b <= big_w; ++b) {
-              const int64_t tile =
-                  (n * block.rows(a) + row - block.row0) * (b ? block.w.big : block.w.tiles) +
-                  column;
+              const int64_t tile = block.tile(a, b, n, row, column);
               from.at[a][b] = M + (block.first[a][b] + tile) * work.columns + lane;
               from.step[a][b] = block.tiles[a][b] * work.columns;
             }

@@ -64,6 +64,10 @@ struct WinogradBlock {
   int64_t rows(bool last) const {
     return last ? std::clamp<int64_t>(h.big - row0, 0, row1 - row0) : row1 - row0;
   }
+  /// The place of a tile among those of a class; n counts the block's images.
+  int64_t tile(bool a, bool b, int64_t n, int64_t row, int64_t column) const {
+    return (n * rows(a) + row - row0) * (b ? w.big : w.tiles) + column;
+  }
   int64_t pixels() const { return (h.first(row1) - h.first(row0)) * w.first(w.tiles); }
 };
 
