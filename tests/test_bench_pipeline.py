@@ -16,7 +16,9 @@ from striate.cli import main
 def test_both_ways_make_the_same_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "PICTURES", 12)
     folder = str(pipeline.make_pictures(tmp_path))
-    ours, plain = pipeline.pipeline_striate(folder)(), pipeline.pipeline_pillow(folder)()
+    ours, plain = (
+        make(folder).step() for make in (pipeline.pipeline_striate, pipeline.pipeline_pillow)
+    )
     assert ours.shape == plain.shape == (12, 3, 224, 224)
     # A JPEG decoded smaller is not bit for bit the large one scaled down.
     assert np.abs(ours - plain).mean() < 0.02
@@ -26,7 +28,18 @@ def test_both_ways_make_the_same_pictures(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_folder(tmp_path / "data", train=3, val=1) / "train"
     report = tmp_path / "report.json"
-    argv = ["bench", "pipeline", "--pairs", "1", "--data", str(data), "--json", str(report)]
+    argv = [
+        "bench",
+        "pipeline",
+        "--pairs",
+        "1",
+        "--turn",
+        "0.01",
+        "--data",
+        str(data),
+        "--json",
+        str(report),
+    ]
     assert main(argv) == 0
     printed = capsys.readouterr().out
     assert printed.count(" images/s on one core") == 2

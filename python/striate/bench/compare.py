@@ -1,7 +1,8 @@
-"""Takes turns between peers, and makes the table."""
+"""Takes turns between peers, each in a process of its own."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -12,16 +13,47 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from striate.bench.works import WORKS, module
+
 # Threads of OpenMP and OpenBLAS spin for a while after their work, in hope of more: until they
 # sleep they would take the other peer's turn.
-PAUSE = 0.1
+PAUSE = 0.05
 
-# How far numbers that peers must agree on may lie apart, relative to the larger or to a tenth.
-TOLERANCE = 1e-4
+# What pins every side to AVX2. (ONNX Runtime knows no such thing.)
+AVX2 = {
+    "STRIATE_ISA": "avx2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+}
+
+
+class Settings(NamedTuple):
+    """How all processes run: ``turn`` is how many seconds of work make a turn; ``isa``: "avx2" to
+    pin every side to it.
+    """
+
+    threads: int
+    pairs: int
+    turn: float = 0.1
+    isa: str | None = None
+
+
+class Job(NamedTuple):
+    """A row of each peer: ``work`` of WORKS with its arguments, ``label`` for the table."""
+
+    work: str
+    label: str
+    arguments: Mapping[str, Any]
 
 
 class Row(NamedTuple):
-    """One work by one peer: median, fastest and slowest turn, in seconds a repetition."""
+    """One work by one peer: median, fastest and slowest turn, in seconds a repetition.
+
+    ``flop`` and ``read`` as in Work; the peaks are the run's medians, taken between the turns.
+    """
 
     work: str
     peer: str
@@ -29,133 +61,172 @@ class Row(NamedTuple):
     least: float
     most: float
     ratio: float  # median of (this peer's turn / Striate's turn beside it)
-    gflops: float | None
+    variant: str = ""
+    flop: float | None = None
+    read: float | None = None
+    peak_gflops: float | None = None
+    peak_read: float | None = None  # GB/s
     peak_mb: float | None = None  # the most memory that the process held
     imported_mb: float | None = None  # what it held after importing the peer
+    facts: Mapping[str, float] = {}
+    turns: Sequence[float] = ()
+
+    @property
+    def gflops(self) -> float | None:
+        return None if self.flop is None else self.flop / self.median / 1e9
+
+    @property
+    def gbs(self) -> float | None:
+        return None if self.read is None else self.read / self.median / 1e9
 
 
 def compare(
-    work: str,
-    label: str,
-    arguments: Mapping[str, Any],
+    jobs: Sequence[Job],
     peers: Sequence[str],
-    threads: int,
-    pairs: int,
-    flop: float | None = None,
+    settings: Settings,
+    refused: dict[str, str] | None = None,
 ) -> list[Row]:
-    """Runs ``work`` for Striate and ``peers`` in turn, ``pairs`` times, each in its own process.
+    """Runs each job for Striate and ``peers`` in turn, ``settings.pairs`` times.
 
-    Works that hand over numbers to check must agree on them first, else RuntimeError.
+    Of peers with variants, the fastest for the job was chosen before. Works that hand over numbers
+    to check must agree on them first, else RuntimeError. A peer that cannot do a job is left out of
+    it, and its message put into ``refused``.
     """
-    names = ["striate", *peers]
-    processes = [_start(work, peer, arguments, threads) for peer in names]
-    try:
-        seconds: list[list[float]] = [[] for _ in names]
-        ready = [_answer(process, peer) for process, peer in zip(processes, names)]
-        for theirs, peer in zip(ready, names):
-            _check(work, peer, theirs["check"], ready[0]["check"])
-        memory = [{"imported_mb": theirs["imported_mb"]} for theirs in ready]
-        for _ in range(pairs):
-            for turns, used, process, peer in zip(seconds, memory, processes, names):
-                assert process.stdin is not None
-                time.sleep(PAUSE)
-                process.stdin.write("go\n")
-                process.stdin.flush()
-                answer = _answer(process, peer)
-                turns.append(answer["seconds"])
-                used["peak_mb"] = answer["peak_mb"]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-    rows = _rows(label, names, seconds, ready[0]["flop"] if flop is None else flop)
-    return [row._replace(**used) for row, used in zip(rows, memory)]
-
-
-def compare_import(peers: Sequence[str], pairs: int) -> list[Row]:
-    """Times imports, each in a new interpreter: ``striate``, which loads nothing else, its layers,
-    which load NumPy, and ``peers``.
-    """
-    names = ["striate", "striate.nn", *peers]
-    seconds: list[list[float]] = [[] for _ in names]
-    for turn in range(pairs + 1):
-        for turns, name in zip(seconds, names):
-            code = f"import time; t = time.perf_counter(); import {name}; "
-            code += "print(time.perf_counter() - t)"
-            answer = subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, check=True
-            )
-            if turn > 0:  # the first one reads the files from the disk
-                turns.append(float(answer.stdout))
-    return _rows("import", names, seconds, None)
+    refused = {} if refused is None else refused
+    variants: dict[str, list[Mapping[str, str]]] = {}
+    for peer in peers:
+        tried = [job for job in jobs if WORKS[job.work][peer].variants]
+        if tried:
+            with _Process(peer, settings) as process:
+                found = [process.ask(choose=job.work, arguments=job.arguments) for job in tried]
+            variants[peer] = [answer.get("variant", {}) for answer in found]
+    rows: list[Row] = []
+    with contextlib.ExitStack() as stack:
+        machine = stack.enter_context(_Process("striate", settings))
+        processes = {
+            peer: stack.enter_context(_Process(peer, settings)) for peer in ["striate", *peers]
+        }
+        for number, job in enumerate(jobs):
+            chosen = {peer: kept[number] for peer, kept in variants.items()}
+            rows += _take_turns(job, processes, chosen, machine, settings.pairs, refused)
+    if len(jobs) > 1:  # a later job would show what an earlier one held
+        rows = [row._replace(peak_mb=None, imported_mb=None) for row in rows]
+    return rows
 
 
 def missing(peers: Sequence[str]) -> list[str]:
     """Those of ``peers`` that are not installed."""
-    return [peer for peer in peers if importlib.util.find_spec(peer) is None]
+    return [peer for peer in peers if importlib.util.find_spec(module(peer)) is None]
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = [
-        "| work | by | median | fastest .. slowest | GFLOP/s | peak MB (import) "
-        "| time / Striate's |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        gflops = "" if row.gflops is None else f"{row.gflops:.0f}"
-        memory = "" if row.peak_mb is None else f"{row.peak_mb:,.0f} ({row.imported_mb:.0f})"
-        lines.append(
-            f"| {row.work} | {row.peer} | {_time(row.median)} | {_time(row.least)} .. "
-            f"{_time(row.most)} | {gflops} | {memory} | {row.ratio:.2f} |"
-        )
-    return "\n".join(lines)
-
-
-def _time(seconds: float) -> str:
-    if seconds >= 1:
-        return f"{seconds:.3g} s"
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
-
-
-def _rows(
-    label: str, names: Sequence[str], seconds: Sequence[Sequence[float]], flop: float | None
-) -> list[Row]:
+def make_rows(label: str, names: Sequence[str], seconds: Sequence[Sequence[float]]) -> list[Row]:
+    """Rows from the turns of each, the first being Striate's."""
     rows = []
     for name, turns in zip(names, seconds):
-        median = statistics.median(turns)
         ratio = statistics.median(theirs / ours for theirs, ours in zip(turns, seconds[0]))
-        gflops = None if flop is None else flop / median / 1e9
-        rows.append(Row(label, name, median, min(turns), max(turns), ratio, gflops))
+        row = Row(label, name, statistics.median(turns), min(turns), max(turns), ratio)
+        rows.append(row._replace(turns=list(turns)))
     return rows
 
 
-def _start(
-    work: str, peer: str, arguments: Mapping[str, Any], threads: int
-) -> subprocess.Popen[str]:
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return subprocess.Popen(
-        [sys.executable, "-m", "striate.bench.worker", work, peer, json.dumps(arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **dict.fromkeys(names, str(threads))},
-    )
+def _take_turns(
+    job: Job,
+    processes: Mapping[str, _Process],
+    variants: Mapping[str, Mapping[str, str]],
+    machine: _Process,
+    pairs: int,
+    refused: dict[str, str],
+) -> list[Row]:
+    ready: dict[str, dict[str, Any]] = {}
+    for peer, process in processes.items():
+        variant = dict(variants.get(peer, {}))
+        answer = process.ask(make=job.work, arguments=job.arguments, variant=variant)
+        if "error" in answer and peer == "striate":
+            raise RuntimeError(f"{job.label}: {answer['error']}")
+        if "error" in answer:
+            refused[peer] = f"{job.label}: {answer['error']}"
+            continue
+        ready[peer] = answer
+        tolerance = WORKS[job.work][peer].tolerance
+        check(job.label, peer, answer["check"], ready["striate"]["check"], tolerance)
+    seconds: dict[str, list[float]] = {peer: [] for peer in ready}
+    memory, peaks = dict.fromkeys(ready, 0.0), []
+    for pair in range(pairs):
+        time.sleep(PAUSE)
+        peaks.append(machine.ask(peaks=True))
+        for peer in list(ready)[:: -1 if pair % 2 else 1]:  # who is first does not matter, then
+            time.sleep(PAUSE)
+            answer = processes[peer].ask(turn=True)
+            if "error" in answer:
+                raise RuntimeError(f"{job.label}: {peer}: {answer['error']}")
+            seconds[peer].append(answer["seconds"])
+            memory[peer] = answer["peak_mb"]
+    ours = ready["striate"]
+    return [
+        row._replace(
+            variant=", ".join(variants.get(row.peer, {}).values()),
+            flop=ours["flop"],
+            read=ours["read"],
+            peak_gflops=statistics.median(peak["gflops"] for peak in peaks),
+            peak_read=statistics.median(peak["read"] for peak in peaks),
+            peak_mb=memory[row.peer],
+            imported_mb=ready[row.peer]["imported_mb"],
+            facts=ready[row.peer]["facts"],
+        )
+        for row in make_rows(job.label, list(ready), list(seconds.values()))
+    ]
 
 
-def _answer(process: subprocess.Popen[str], peer: str) -> dict[str, Any]:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise RuntimeError(f"bench: the process of {peer} ended, see its message above")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+class _Process:
+    """A worker (worker.py) that ends with the block."""
+
+    def __init__(self, peer: str, settings: Settings) -> None:
+        self.peer = peer
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+        pinned = AVX2 if settings.isa == "avx2" else {}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "striate.bench.worker", peer, str(settings.turn)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                **dict.fromkeys(names, str(settings.threads)),
+                "JAX_PLATFORMS": "cpu",
+                **pinned,
+            },
+        )
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """The worker's answer; RuntimeError if its process ended."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"bench: the process of {self.peer} ended, see its message above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def __enter__(self) -> _Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
 
 
-def _check(work: str, peer: str, theirs: Sequence[float], ours: Sequence[float]) -> None:
-    """RuntimeError unless the numbers agree up to float32 rounding; a NaN agrees with nothing."""
+def check(
+    work: str, peer: str, theirs: Sequence[float], ours: Sequence[float], tolerance: float
+) -> None:
+    """RuntimeError unless the numbers agree up to ``tolerance``, relative to the larger or to a
+    tenth; a NaN agrees with nothing.
+    """
     if len(theirs) != len(ours):
         raise RuntimeError(f"{work}: {peer} gives {len(theirs)} numbers to check, not {len(ours)}")
     for i, (a, b) in enumerate(zip(theirs, ours)):
-        if not abs(a - b) <= TOLERANCE * max(abs(a), abs(b), 0.1):
+        if not abs(a - b) <= tolerance * max(abs(a), abs(b), 0.1):
             raise RuntimeError(f"{work}: {peer} computes {a:.7g}, Striate {b:.7g} (number {i})")

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from striate.bench.work import Peer, Work
+
 PICTURES = 64  # that one repetition reads
 _SIZE = (500, 375)  # ImageNet's most frequent one
 _CROP = 224
@@ -32,7 +34,7 @@ def make_pictures(folder: Path) -> Path:
     return folder
 
 
-def pipeline_striate(folder: str) -> Any:
+def pipeline_striate(folder: str) -> Work:
     """Striate's pipeline with one worker."""
     from striate.data import ImageFolder, ImageTransform
     from striate.data.dataset import Draw, batches
@@ -46,10 +48,10 @@ def pipeline_striate(folder: str) -> Any:
             raise RuntimeError(batch.skipped[0])
         return batch.inputs
 
-    return step
+    return Work(step)
 
 
-def pipeline_pillow(folder: str) -> Any:
+def pipeline_pillow(folder: str) -> Work:
     """The same by a plain loop over Pillow and NumPy."""
     from PIL import Image
 
@@ -77,9 +79,12 @@ def pipeline_pillow(folder: str) -> Any:
             out[row] = x.transpose(2, 0, 1)
         return out
 
-    return step
+    return Work(step)
 
 
 def _chosen(count: int) -> Any:
     """Evenly spaced ones of ``count`` pictures."""
     return np.linspace(0, count - 1, PICTURES).round().astype(np.int64)
+
+
+PIPELINE = {"striate": Peer(pipeline_striate), "PIL": Peer(pipeline_pillow)}

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Step = Callable[[], Any]
 
 
 class Work(NamedTuple):
-    """``step`` does the work once; ``check`` are numbers that every peer must reproduce, ``flop``
-    the floating-point operations of one step, if known.
+    """``step`` does the work once; ``check`` are numbers that every peer must reproduce.
+
+    ``flop``: the floating-point operations of one step, if known; ``read``: the bytes that it has
+    to read from memory, where these bound it; ``facts``: what stands beside the speed, such as the
+    error.
     """
 
     step: Step
     check: Sequence[float] = ()
     flop: float | None = None
+    read: float | None = None
+    facts: Mapping[str, float] = {}
+
+
+class Peer(NamedTuple):
+    """``make`` gives a Work, for the arguments of the work and one of ``variants``: ways to do it
+    of which the fastest on this machine counts.
+    """
+
+    make: Callable[..., Work]
+    variants: Sequence[Mapping[str, str]] = ()
+    tolerance: float = 1e-4  # of the numbers to check, relative to the larger or to a tenth
