@@ -4,12 +4,16 @@
 
 #include <benchmark/benchmark.h>
 
+#include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
+#include "cpu/peak.h"
 
 namespace striate::bench {
 
@@ -24,6 +28,17 @@ inline std::vector<float> numbers(int64_t count) {
   return values;
 }
 
+/// What this machine could do at best of `unit` on the instruction set in use: GFLOP/s in registers
+/// or GB/s of memory (peak_bandwidth's update). Measured in this process, when first asked for.
+inline double peak(const std::string& isa, const std::string& unit) {
+  static std::map<std::pair<std::string, std::string>, double> known;
+  double& value = known[{isa, unit}];
+  if (value == 0) {
+    value = unit == "FLOP/s" ? cpu::peak_gflops(0.02) : cpu::peak_bandwidth(3).update;
+  }
+  return value;
+}
+
 /// Times run() on every instruction set of this machine, as "<name>/<instruction set>". A run does
 /// `amount` of `unit`: floating-point operations, or bytes read and written where those count.
 template <class Run>
@@ -31,9 +46,15 @@ void add(const std::string& name, double amount, const Run& run, const char* uni
   for (const std::string& isa : cpu::supported_isas()) {
     auto body = [=](benchmark::State& state) {
       cpu::set_isa(isa);
+      const double best = 1e9 * peak(isa, unit);
+      const auto started = std::chrono::steady_clock::now();
       for ([[maybe_unused]] auto _ : state) run();
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
       state.counters[unit] = benchmark::Counter(
           amount, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
+      // Bytes may come from a cache, faster than from memory: a share above 1 says so.
+      const double rate = amount * static_cast<double>(state.iterations()) / taken.count();
+      state.counters["of_peak"] = rate / best;
       state.counters["threads"] = cpu::num_threads();
     };
     benchmark::RegisterBenchmark((name + "/" + isa).c_str(), body)
