@@ -10,7 +10,7 @@ from typing import Any
 
 from striate.cli._common import add_threads, integer, number
 
-WORKS = ("lenet5", "alexnet", "conv", "gemm", "import", "pipeline", "digits", "size")
+WORKS = ("lenet5", "alexnet", "conv", "gemm", "import", "pipeline", "digits", "layers", "size")
 
 # What each work is compared with when --against is not given.
 _DEFAULT = {
@@ -41,8 +41,9 @@ def add_parser(subparsers: Any) -> None:
         "gradients from the same weights; conv: AlexNet's convolutions, each of the three passes, "
         "with the error against double precision; gemm: float32 matrix multiplication; import: the "
         "import alone; pipeline: 64 JPEGs to a batch, augmented, on one core; digits: seconds from "
-        "the start of a process to a trained LeNet-5, for each seed; size: of the installed "
-        "package, or of a wheel.",
+        "the start of a process to a trained LeNet-5, for each seed; layers: each layer of a "
+        "training step beside what arithmetic and memory allow it (a roofline); size: of the "
+        "installed package, or of a wheel.",
     )
     parser.add_argument("work", choices=sorted(WORKS))
     mode = parser.add_mutually_exclusive_group()
@@ -105,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         return _size(args)
     if work == "digits":
         return _digits(args, threads)
+    if work == "layers":
+        return _layers(args, threads)
     return _compare(args, work, threads)
 
 
@@ -233,6 +236,24 @@ def _digits(args: argparse.Namespace, threads: int) -> int:
     return 0
 
 
+def _layers(args: argparse.Namespace, threads: int) -> int:
+    import json
+
+    import striate
+    from striate.bench import layers, report
+
+    striate.set_num_threads(threads)
+    batch_size = args.batch_size[0]
+    found, peak, bandwidth = layers.measure(batch_size, args.pairs or _PAIRS)
+    print(layers.table(found, peak, bandwidth))
+    if args.json:
+        facts = {"command": _command(args), "threads": threads, "machine": report.machine(),
+                 "peak_gflops": peak, "bandwidth": bandwidth,
+                 "layers": [layer._asdict() for layer in found]}  # fmt: skip
+        Path(args.json).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    return 0
+
+
 def _size(args: argparse.Namespace) -> int:
     import json
 
@@ -249,7 +270,7 @@ def _size(args: argparse.Namespace) -> int:
 def _command(args: argparse.Namespace) -> str:
     """The options that make the figures what they are, as they are typed."""
     words = ["striate", "bench", args.work, *(["--infer"] if args.infer else [])]
-    if args.work in ("lenet5", "alexnet", "conv") and args.batch_size != [64]:
+    if args.work in ("lenet5", "alexnet", "conv", "layers") and args.batch_size != [64]:
         words += ["--batch-size", *map(str, args.batch_size)]
     for name in ("size", "layers"):
         words += [f"--{name}", *map(str, getattr(args, name))] if getattr(args, name) else []

@@ -1,0 +1,139 @@
+"""The work ``layers``: each layer of LeNet-5 and AlexNet in a training step, beside its roof.
+
+Roof: Williams, Waterman, Patterson: Roofline, an insightful visual performance model, 2009. A layer
+that makes ``flop`` of ``bytes`` can run no faster than the smaller of the multiply-add peak and
+flop / bytes * the bandwidth of memory, each array read or written once. One that finds its arrays
+in a cache may be above that.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from striate.bench import alexnet, lenet5
+from striate.bench.networks import Network, filled, images
+from striate.bench.report import duration
+
+_NETWORKS = {"LeNet-5": lenet5.NETWORK, "AlexNet": alexnet.NETWORK}
+_SHORT = {"Conv2d": "conv", "Linear": "fc", "MaxPool2d": "pool", "ReLU": "relu"}
+
+
+class Layer(NamedTuple):
+    """One pass of one layer; a comparison of ReLU or of a pooling counts as one operation."""
+
+    network: str
+    name: str
+    direction: str  # "forward", "backward"
+    seconds: float
+    flop: float
+    bytes: float
+
+    @property
+    def gflops(self) -> float:
+        return self.flop / self.seconds / 1e9
+
+    @property
+    def intensity(self) -> float:
+        return self.flop / self.bytes
+
+
+def measure(batch_size: int, repetitions: int) -> tuple[list[Layer], float, float]:
+    """(the layers of both networks, the peak in GFLOP/s, the bandwidth in GB/s)"""
+    from striate import _core
+
+    found: list[Layer] = []
+    peaks, bandwidths = [], []
+    for title, network in _NETWORKS.items():
+        found += _measure(title, network, batch_size, repetitions)
+        peaks.append(_core.peak_gflops(0.1))
+        bandwidths.append(_core.peak_bandwidth(5)[0])
+    return found, max(peaks), max(bandwidths)
+
+
+def table(found: list[Layer], peak: float, bandwidth: float) -> str:
+    """A Markdown table; "roof" is what bounds the layer."""
+    lines = [f"multiply-add peak {peak:.0f} GFLOP/s, memory {bandwidth:.1f} GB/s", ""]
+    lines.append("| layer | pass | median | GFLOP/s | FLOP a byte | roof | of it |")
+    lines.append("|---|---|---:|---:|---:|---:|---:|")
+    for layer in found:
+        roof = min(peak, layer.intensity * bandwidth)
+        lines.append(
+            f"| {layer.network} {layer.name} | {layer.direction} | {duration(layer.seconds)} "
+            f"| {layer.gflops:.1f} | {layer.intensity:.3g} | {roof:.0f} "
+            f"| {layer.gflops / roof:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def _measure(title: str, network: Network, batch_size: int, repetitions: int) -> list[Layer]:
+    layers = list(_leaves(filled(network)))
+    x, _ = images(network, batch_size)
+    seconds: dict[tuple[int, str], list[float]] = {}
+    work: dict[tuple[int, str], tuple[float, float]] = {}
+    for repetition in range(repetitions + 1):  # the first one warms up
+        y, kept = x, []
+        for i, layer in enumerate(layers):
+            started = time.perf_counter()
+            y_next, saved = layer.apply(y, training=True)
+            taken = time.perf_counter() - started
+            kept.append(saved)
+            if repetition > 0:
+                seconds.setdefault((i, "forward"), []).append(taken)
+            work[i, "forward"] = _work(layer, y, y_next)
+            y = y_next
+        dy = np.ones_like(y)
+        for i, layer in reversed(list(enumerate(layers))):
+            started = time.perf_counter()
+            dx, gradients = layer.grad(dy, kept.pop(), need=i > 0)
+            taken = time.perf_counter() - started
+            if repetition > 0:
+                seconds.setdefault((i, "backward"), []).append(taken)
+            flop, size = work[i, "forward"]
+            if gradients:
+                # The gradients of x and of the weights cost as much as forward each, and read and
+                # write as much; the first layer needs none of x.
+                passes = 2 if i > 0 else 1
+                work[i, "backward"] = (passes * flop, passes * size)
+            else:  # of a ReLU: dy, y and dx
+                relu = type(layer).__name__ == "ReLU"
+                work[i, "backward"] = (flop, 1.5 * size if relu else size)
+            dy = dy if dx is None else dx
+    found, counts = [], dict.fromkeys(_SHORT, 0)
+    for i, layer in enumerate(layers):
+        kind = type(layer).__name__
+        if kind not in _SHORT:
+            continue
+        counts[kind] += 1
+        name = f"{_SHORT[kind]}{counts[kind]}"
+        for direction in ("forward", "backward"):
+            median = statistics.median(seconds[i, direction])
+            found.append(Layer(title, name, direction, median, *work[i, direction]))
+    return found
+
+
+def _leaves(model: Any) -> Iterator[Any]:
+    from striate import nn
+
+    for layer in model:
+        if isinstance(layer, nn.Sequential):
+            yield from _leaves(layer)
+        else:
+            yield layer
+
+
+def _work(layer: Any, x: Any, y: Any) -> tuple[float, float]:
+    """Operations and bytes of the forward pass."""
+    weights = sum(parameter.data.nbytes for parameter in layer.parameters())
+    size = float(x.nbytes + y.nbytes + weights)
+    kind = type(layer).__name__
+    if kind in ("Conv2d", "Linear"):
+        return 2.0 * layer.multiply_adds(y.shape), size
+    if kind == "MaxPool2d":
+        rows, columns = layer.window(x.shape[1:])[0]
+        return float(y.size * rows * columns), size + y.size * 4  # and its indices
+    return float(y.size), size
