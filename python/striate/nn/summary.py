@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,8 +25,7 @@ class Row(NamedTuple):
     multiply_adds: int  # for one sample
 
 
-@dataclass(frozen=True)
-class _Value:
+class _Value(NamedTuple):
     """What flows along an edge: an array, and how it lies over the input image.
 
     An element sees ``field`` pixels of the input, down and across, and its neighbour the same
