@@ -40,12 +40,16 @@ const std::optional<Conv2dAlgorithm>& forced() {
   return algorithm;
 }
 
-bool can_run(Conv2dAlgorithm algorithm, Conv2dPass, const Conv2dShape& s) {
-  if (algorithm == Conv2dAlgorithm::winograd) {
-    return winograd_can_run(s);
+bool can_run(Conv2dAlgorithm algorithm, Conv2dPass pass, const Conv2dShape& s) {
+  switch (algorithm) {
+    case Conv2dAlgorithm::gemm:
+      return true;
+    case Conv2dAlgorithm::direct:
+      return direct_can_run(pass, s);
+    case Conv2dAlgorithm::winograd:
+      break;
   }
-  if (algorithm == Conv2dAlgorithm::direct) return direct_can_run(pass, s);
-  return algorithm == Conv2dAlgorithm::gemm;
+  return winograd_can_run(s);
 }
 
 // Whether Winograd's fewer multiplications outweigh its transforms and its larger weights, by the
@@ -78,9 +82,7 @@ const Conv2dForward& conv2d_forward_of(Conv2dAlgorithm algorithm) {
 Conv2dAlgorithm conv2d_algorithm(Conv2dPass pass, const Conv2dShape& s) {
   if (forced() && can_run(*forced(), pass, s)) return *forced();
   if (direct_can_run(pass, s) && direct_is_best(pass, s)) return Conv2dAlgorithm::direct;
-  if (can_run(Conv2dAlgorithm::winograd, pass, s) && winograd_pays(pass, s)) {
-    return Conv2dAlgorithm::winograd;
-  }
+  if (winograd_can_run(s) && winograd_pays(pass, s)) return Conv2dAlgorithm::winograd;
   return Conv2dAlgorithm::gemm;
 }
 
