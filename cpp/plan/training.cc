@@ -160,7 +160,7 @@ void Training::backward(float* dx, float* const* dparams, const float* dy, const
 
     // Sums of the pieces: for each piece the gradients of all parameters of the segment.
     const std::size_t p0 = first_param_[first], p1 = first_param_[end];
-    const int64_t piece = segment->by_image ? images_together(n) : n;
+    const int64_t piece = segment->by_image ? images_together(n) : std::max<int64_t>(n, 1);
     const int64_t pieces = (n + piece - 1) / piece;
     int64_t floats = 0;
     for (std::size_t p = p0; p < p1; ++p) floats += dparams[p] == nullptr ? 0 : parameter_sizes_[p];

@@ -33,6 +33,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--num-classes", type=integer(1), metavar="N", help="of a model given by its name"
     )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="print instead the steps that striate.prepare makes of the model: which layers are "
+        "fused, and by which algorithm each convolution runs",
+    )
     parser.set_defaults(run=run)
 
 
@@ -44,7 +50,12 @@ def run(args: argparse.Namespace) -> int:
     if shape is None:
         raise ValueError(f"--input CxHxW is needed: {args.model} does not say how large its "
                          f"images are; known are {', '.join(models.INPUT_SHAPES)}")  # fmt: skip
-    print(nn.summary(model, shape))
+    if args.plan:
+        from striate.plan.prepared import plan_table, prepare
+
+        print(plan_table(prepare(model, shape)))
+    else:
+        print(nn.summary(model, shape))
     return 0
 
 
