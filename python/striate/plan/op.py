@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ def op_of(layer: Layer, training: bool) -> Op | None:
     return layer.op(training)
 
 
-@cache
 def _is_stock(kind: type[Layer]) -> bool:
     """Whether the class that says what the op is also is the one that computes it."""
     for cls in kind.__mro__:
