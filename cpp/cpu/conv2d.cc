@@ -84,7 +84,7 @@ bool by_turning(Conv2dAlgorithm algorithm, const Conv2dShape& s) {
 void run_backward_data(Conv2dAlgorithm algorithm, float* dx, const float* dy, const float* prepared,
                        const Conv2dShape& s) {
   if (by_turning(algorithm, s)) {
-    conv2d_forward_of(algorithm).run(dx, dy, prepared, {}, turned_shape(s));
+    conv2d_forward_of(algorithm, Conv2dPass::backward_data).run(dx, dy, prepared, {}, turned_shape(s));
   } else if (algorithm == Conv2dAlgorithm::direct) {
     direct_conv2d_backward_data(dx, dy, prepared, s);
   } else {
@@ -96,14 +96,14 @@ void run_backward_data(Conv2dAlgorithm algorithm, float* dx, const float* dy, co
 
 int64_t conv2d_prepared_size(Conv2dPass pass, const Conv2dShape& s) {
   const Conv2dAlgorithm algorithm = conv2d_algorithm(pass, s);
-  if (pass == Conv2dPass::forward) return conv2d_forward_of(algorithm).weights_size(s);
+  if (pass == Conv2dPass::forward) return conv2d_forward_of(algorithm, pass).weights_size(s);
   if (!by_turning(algorithm, s)) return s.K * s.CRS();
-  return conv2d_forward_of(algorithm).weights_size(turned_shape(s));
+  return conv2d_forward_of(algorithm, pass).weights_size(turned_shape(s));
 }
 
 void conv2d_prepare(Conv2dPass pass, float* prepared, const float* w, const Conv2dShape& s) {
   const Conv2dAlgorithm algorithm = conv2d_algorithm(pass, s);
-  const Conv2dForward& forward = conv2d_forward_of(algorithm);
+  const Conv2dForward& forward = conv2d_forward_of(algorithm, pass);
   if (pass == Conv2dPass::forward) {
     forward.prepare_weights(prepared, w, s);
   } else if (!by_turning(algorithm, s)) {
@@ -120,7 +120,7 @@ void conv2d_forward_prepared(float* y, const float* x, const float* prepared,
   if (s.N * s.K * s.PQ() == 0) return;
   const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::forward, s);
   const Trace trace = traced("conv2d_forward", s, name_of(algorithm));
-  conv2d_forward_of(algorithm).run(y, x, prepared, finish, s);
+  conv2d_forward_of(algorithm, Conv2dPass::forward).run(y, x, prepared, finish, s);
 }
 
 void conv2d_backward_data_prepared(float* dx, const float* dy, const float* prepared,
@@ -138,7 +138,7 @@ void conv2d_forward(float* y, const float* x, const float* w, const float* b,
   const Trace trace = traced("conv2d_forward", s, name_of(algorithm));
   const Scratch prepared(conv2d_prepared_size(Conv2dPass::forward, s));
   conv2d_prepare(Conv2dPass::forward, prepared.get(), w, s);
-  conv2d_forward_of(algorithm).run(y, x, prepared.get(), {.bias = b}, s);
+  conv2d_forward_of(algorithm, Conv2dPass::forward).run(y, x, prepared.get(), {.bias = b}, s);
 }
 
 void conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s) {

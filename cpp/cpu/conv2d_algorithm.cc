@@ -12,14 +12,21 @@ namespace {
 
 struct Algorithm {
   const char* name;
-  Conv2dForward forward;
+  Conv2dForward forward, backward_data;
 };
+
+constexpr Conv2dForward kGemm = {gemm_weights_size, gemm_prepare_weights, gemm_conv2d_forward};
+constexpr Conv2dForward kDirect = {direct_weights_size, direct_prepare_weights,
+                                   direct_conv2d_forward};
+template <Conv2dPass kPass>
+constexpr Conv2dForward kWinograd = {winograd_weights_size<kPass>, winograd_prepare_weights<kPass>,
+                                     winograd_conv2d_forward<kPass>};
 
 // In the order of the enumeration.
 constexpr Algorithm kAlgorithms[] = {
-    {"gemm", {gemm_weights_size, gemm_prepare_weights, gemm_conv2d_forward}},
-    {"winograd", {winograd_weights_size, winograd_prepare_weights, winograd_conv2d_forward}},
-    {"direct", {direct_weights_size, direct_prepare_weights, direct_conv2d_forward}},
+    {"gemm", kGemm, kGemm},
+    {"winograd", kWinograd<Conv2dPass::forward>, kWinograd<Conv2dPass::backward_data>},
+    {"direct", kDirect, kDirect},
 };
 
 std::optional<Conv2dAlgorithm> from_environment() {
@@ -63,7 +70,8 @@ bool winograd_pays(Conv2dPass pass, const Conv2dShape& s) {
   const int64_t height = turned ? s.H : s.P, width = turned ? s.W : s.Q;
   if (height * width < kFewestPixels) return false;
   const double C = s.C / s.G, K = s.K / s.G;
-  const WinogradAxis h(height, static_cast<int>(s.R)), w(width, static_cast<int>(s.S));
+  const WinogradAxis h(height, s.R, WinogradAxes::most(pass, s.R));
+  const WinogradAxis w(width, s.S, WinogradAxes::most(pass, s.S));
   const double places = (height + h.tiles * (s.R - 1.0)) * (width + w.tiles * (s.S - 1.0));
   const double transforms = kTransform * (round_up(s.C / s.G, 16) + round_up(s.K / s.G, 16));
   return places * (C * K + transforms) < kGain * height * width * s.R * s.S * C * K;
@@ -75,8 +83,9 @@ const char* name_of(Conv2dAlgorithm algorithm) {
   return kAlgorithms[static_cast<int>(algorithm)].name;
 }
 
-const Conv2dForward& conv2d_forward_of(Conv2dAlgorithm algorithm) {
-  return kAlgorithms[static_cast<int>(algorithm)].forward;
+const Conv2dForward& conv2d_forward_of(Conv2dAlgorithm algorithm, Conv2dPass pass) {
+  const Algorithm& chosen = kAlgorithms[static_cast<int>(algorithm)];
+  return pass == Conv2dPass::backward_data ? chosen.backward_data : chosen.forward;
 }
 
 Conv2dAlgorithm conv2d_algorithm(Conv2dPass pass, const Conv2dShape& s) {

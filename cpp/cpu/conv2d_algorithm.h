@@ -36,7 +36,11 @@ struct Conv2dForward {
   void (*run)(float* y, const float* x, const float* prepared, const Conv2dFinish& finish,
               const Conv2dShape& s);
 };
-const Conv2dForward& conv2d_forward_of(Conv2dAlgorithm algorithm);
+
+/// That of one algorithm; for Conv2dPass::backward_data the one to which the gradient of the data is
+/// given as a convolution, which may be more accurate.
+const Conv2dForward& conv2d_forward_of(Conv2dAlgorithm algorithm,
+                                       Conv2dPass pass = Conv2dPass::forward);
 
 int64_t gemm_weights_size(const Conv2dShape& s);
 void gemm_prepare_weights(float* packed, const float* w, const Conv2dShape& s);
@@ -45,8 +49,11 @@ void gemm_conv2d_forward(float* y, const float* x, const float* packed, const Co
 void gemm_conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s);
 void gemm_conv2d_backward_weight(float* dw, const float* dy, const float* x, const Conv2dShape& s);
 
+template <Conv2dPass kPass>
 int64_t winograd_weights_size(const Conv2dShape& s);
+template <Conv2dPass kPass>
 void winograd_prepare_weights(float* prepared, const float* w, const Conv2dShape& s);
+template <Conv2dPass kPass>
 void winograd_conv2d_forward(float* y, const float* x, const float* prepared,
                              const Conv2dFinish& finish, const Conv2dShape& s);
 void winograd_conv2d_backward_weight(float* dw, const float* dy, const float* x,

@@ -22,7 +22,7 @@ namespace striate::cpu {
 namespace {
 
 constexpr int64_t kTiles = 42;     // of a block: three times the rows of a register tile
-constexpr int64_t kSumDepth = 64;  // channels that are added up before they are added to others
+constexpr int64_t kSumDepth = 32;  // channels that are added up before they are added to others
 constexpr int64_t kFewBlocks = 8;  // below which the work is cut along channels, too
 
 struct Work {
@@ -150,29 +150,26 @@ void transform_output(const Work& work, float* y, const float* M, const Conv2dFi
   }
 }
 
-int64_t points_of(const Conv2dShape& s) {
-  return WinogradAxis(s.P, static_cast<int>(s.R)).points() *
-         WinogradAxis(s.Q, static_cast<int>(s.S)).points();
-}
-
 }  // namespace
 
+template <Conv2dPass kPass>
 int64_t winograd_weights_size(const Conv2dShape& s) {
   const Work work(kernels(), s);
-  return s.G * work.blocks_k * points_of(s) * work.C * work.columns;
+  return s.G * work.blocks_k * WinogradAxes(kPass, s).points() * work.C * work.columns;
 }
 
+template <Conv2dPass kPass>
 void winograd_prepare_weights(float* prepared, const float* w, const Conv2dShape& s) {
   constexpr int64_t kChannels = 16;  // that are transformed together
   const Kernels& kernel = kernels();
   const Work work(kernel, s);
-  const int64_t L = kernel.lanes, RS = s.R * s.S, points = points_of(s);
-  const WinogradAxis h(s.P, static_cast<int>(s.R)), width(s.Q, static_cast<int>(s.S));
+  const int64_t L = kernel.lanes, RS = s.R * s.S;
+  const WinogradAxes axes(kPass, s);
   const int64_t parts = (work.C + kChannels - 1) / kChannels;
   parallel_for(s.G * work.blocks_k * parts, 1, [&](int64_t i, int64_t) {
     const int64_t g = i / (work.blocks_k * parts), k = i / parts % work.blocks_k * work.columns;
     const int64_t c = i % parts * kChannels, count = std::min(kChannels, work.C - c);
-    float* const U = prepared + (i / parts * points * work.C + c) * work.columns;
+    float* const U = prepared + (i / parts * axes.points() * work.C + c) * work.columns;
     const int64_t point = work.C * work.columns;
     const Scratch taps(count * RS * L);
     for (int64_t lane = 0; lane < work.columns && k + lane < work.K; lane += L) {
@@ -192,22 +189,23 @@ void winograd_prepare_weights(float* prepared, const float* w, const Conv2dShape
           for (int b = 0; b < 2; ++b) {
             to.at[a][b] = next;
             to.step[a][b] = point;
-            next += h.points(a) * width.points(b) * point;
+            next += axes.h.points(a) * axes.w.points(b) * point;
           }
         }
         winograd_spread(kernel, WinogradTransform::evaluate, to, taps.get() + j * RS * L, s.S * L,
-                        static_cast<int>(s.R), static_cast<int>(s.S), h, width, true, true);
+                        static_cast<int>(s.R), static_cast<int>(s.S), axes.h, axes.w, true, true);
       }
     }
   });
 }
 
+template <Conv2dPass kPass>
 void winograd_conv2d_forward(float* y, const float* x, const float* prepared,
                              const Conv2dFinish& finish, const Conv2dShape& s) {
   const Kernels& kernel = kernels();
   const Work work(kernel, s);
-  const WinogradBlocks blocks(s, kTiles);
-  const int64_t U_size = points_of(s) * work.C * work.columns;
+  const WinogradBlocks blocks(WinogradAxes(kPass, s), s.N, kTiles);
+  const int64_t U_size = blocks.axes.points() * work.C * work.columns;
   const auto finish_block = [&](const float* V, const WinogradBlock& block, int64_t g, int64_t k) {
     const Scratch M(block.places * work.columns);
     multiply_points(work, M.get(), V, prepared + (g * work.blocks_k + k) * U_size, block,
@@ -236,5 +234,17 @@ void winograd_conv2d_forward(float* y, const float* x, const float* prepared,
     parallel_for(work.blocks_k, 1, [&](int64_t k, int64_t) { finish_block(V.get(), block, g, k); });
   }
 }
+
+template int64_t winograd_weights_size<Conv2dPass::forward>(const Conv2dShape&);
+template int64_t winograd_weights_size<Conv2dPass::backward_data>(const Conv2dShape&);
+template void winograd_prepare_weights<Conv2dPass::forward>(float*, const float*,
+                                                            const Conv2dShape&);
+template void winograd_prepare_weights<Conv2dPass::backward_data>(float*, const float*,
+                                                                  const Conv2dShape&);
+template void winograd_conv2d_forward<Conv2dPass::forward>(float*, const float*, const float*,
+                                                           const Conv2dFinish&, const Conv2dShape&);
+template void winograd_conv2d_forward<Conv2dPass::backward_data>(float*, const float*, const float*,
+                                                                 const Conv2dFinish&,
+                                                                 const Conv2dShape&);
 
 }  // namespace striate::cpu

@@ -19,7 +19,7 @@ namespace striate::cpu {
 namespace {
 
 constexpr int64_t kBlockValues = int64_t{4} << 20;  // of V and E together: 16 MiB
-constexpr int64_t kSumDepth = 64;  // tiles that are added up before they are added to others
+constexpr int64_t kSumDepth = 32;  // tiles that are added up before they are added to others
 constexpr int64_t kRowsOfPiece = 128;
 
 // Some lanes of channels, from channel c on, of image n of the block: into `values`, rows of ld
@@ -53,23 +53,31 @@ void transform(const Kernels& kernel, WinogradTransform kind, float* values, int
   }
 }
 
-// D[k0..k1] (+)= E V^T at one point: tiles of the batch in parts, as kSumDepth says.
+// D[k0..k1] (+)= E V^T at one point. The transforms magnify the rounding errors of long sums, so
+// they are sums of sums: of some tiles, of a block, of all blocks.
 void multiply_point(const Kernels& kernel, float* D, const float* E, int64_t lde, const float* V,
                     int64_t ldv, int64_t tiles, int64_t k0, int64_t k1, int64_t C,
                     bool accumulate) {
   const Panels panels(k1 - k0, kernel.tile_rows);
+  const Scratch sums(panels.rows * kernel.tile_columns);
   for (int64_t c = 0; c < C; c += kernel.tile_columns) {
+    const int64_t columns = std::min<int64_t>(kernel.tile_columns, ldv - c);
     for (int64_t k = k0; k < k1; k += panels.rows) {
+      const int64_t rows = std::min(panels.rows, k1 - k);
+      float* const to = accumulate ? sums.get() : D + k * ldv + c;
       for (int64_t t = 0; t < tiles; t += kSumDepth) {
-        kernel.winograd_weight_tile(std::min(panels.rows, k1 - k), C - c > kernel.lanes ? 2 : 1,
-                                    {.c = D + k * ldv + c,
+        kernel.winograd_weight_tile(rows, static_cast<int>(columns / kernel.lanes),
+                                    {.c = to,
                                      .a = E + t * lde + k,
                                      .b = V + t * ldv + c,
                                      .K = std::min(kSumDepth, tiles - t),
                                      .lda = lde,
                                      .ldb = ldv,
-                                     .ldc = ldv,
-                                     .accumulate = accumulate || t > 0});
+                                     .ldc = accumulate ? kernel.tile_columns : ldv,
+                                     .accumulate = t > 0});
+      }
+      for (int64_t i = 0; accumulate && i < rows; ++i) {
+        kernel.add(D + (k + i) * ldv + c, to + i * kernel.tile_columns, columns);
       }
     }
   }
@@ -82,9 +90,10 @@ void winograd_conv2d_backward_weight(float* dw, const float* dy, const float* x,
   const Kernels& kernel = kernels();
   const int64_t L = kernel.lanes, C = s.C / s.G, K = s.K / s.G, RS = s.R * s.S;
   const int64_t ldv = round_up(C, L), lde = round_up(K, L);
-  const WinogradAxis h(s.P, static_cast<int>(s.R)), w(s.Q, static_cast<int>(s.S));
-  const int64_t points = h.points() * w.points();
-  const WinogradBlocks blocks(s, std::max<int64_t>(1, kBlockValues / (points * (ldv + lde))));
+  const WinogradAxes axes(Conv2dPass::backward_weight, s);
+  const WinogradAxis &h = axes.h, &w = axes.w;
+  const int64_t points = axes.points();
+  const WinogradBlocks blocks(axes, s.N, kBlockValues / (points * (ldv + lde)));
   const int64_t most = blocks.at(0).places;  // no block has more
   const Scratch V(most * ldv), E(most * lde), D(points * K * ldv);
   for (int64_t g = 0; g < s.G; ++g) {

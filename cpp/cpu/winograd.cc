@@ -7,18 +7,18 @@ constexpr int kRow = kWinogradPoints;  // vectors in a row of a half transformed
 
 }  // namespace
 
-WinogradBlocks::WinogradBlocks(const Conv2dShape& shape, int64_t tiles) : s(shape) {
-  const WinogradAxis h(s.P, static_cast<int>(s.R)), w(s.Q, static_cast<int>(s.S));
-  images = even_part(s.N, std::max<int64_t>(1, tiles / (h.tiles * w.tiles)));
-  rows = images > 1 ? h.tiles : even_part(h.tiles, std::max<int64_t>(1, tiles / w.tiles));
-  in_image = (h.tiles + rows - 1) / rows;
-  count = (s.N + images - 1) / images * in_image;
+WinogradBlocks::WinogradBlocks(const WinogradAxes& a, int64_t n, int64_t tiles)
+    : axes(a), batch(n) {
+  const int64_t high = axes.h.tiles, wide = axes.w.tiles;
+  images = even_part(batch, std::max<int64_t>(1, tiles / (high * wide)));
+  rows = images > 1 ? high : even_part(high, std::max<int64_t>(1, tiles / wide));
+  in_image = (high + rows - 1) / rows;
+  count = (batch + images - 1) / images * in_image;
 }
 
 WinogradBlock WinogradBlocks::at(int64_t i) const {
-  const WinogradAxis h(s.P, static_cast<int>(s.R));
   const int64_t n = i / in_image * images, row = i % in_image * rows;
-  return {s, n, std::min(images, s.N - n), row, std::min(row + rows, h.tiles)};
+  return {axes, n, std::min(images, batch - n), row, std::min(row + rows, axes.h.tiles)};
 }
 
 void winograd_spread(const Kernels& kernel, WinogradTransform kind, const WinogradPlaces<float>& to,

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cpu/conv2d_algorithm.h"
 #include "cpu/isa.h"
 #include "cpu/packed.h"
 #include "striate/conv2d.h"
@@ -20,18 +21,32 @@ struct WinogradAxis {
 
   // As few tiles as `most` outputs allow, as equal as can be: 13 = 5 + 4 + 4 takes 19 points, where
   // 4 + 4 + 4 + 4 takes 24. A further tile costs taps - 1 points, whatever the sizes.
-  WinogradAxis(int64_t outputs, int kernel)
-      : tiles((outputs + most(kernel) - 1) / most(kernel)),
+  WinogradAxis(int64_t outputs, int64_t kernel, int64_t most)
+      : tiles((outputs + most - 1) / most),
         big((outputs - 1) % tiles + 1),
         m(static_cast<int>((outputs - 1) / tiles + 1)),
-        taps(kernel) {}
-
-  /// The largest m whose error stays within the bounds that striate/conv2d.h gives.
-  static int64_t most(int kernel) { return kernel == 3 ? 5 : 4; }
+        taps(static_cast<int>(kernel)) {}
 
   int points() const { return m + taps - 1; }
   int points(bool last) const { return last ? 1 : points() - 1; }  // of a class
   int64_t first(int64_t tile) const { return tile * m - std::max<int64_t>(0, tile - big); }
+};
+
+struct WinogradAxes {
+  WinogradAxis h, w;
+
+  /// Tiles for the outputs of s, in which `pass` is done: the gradient of the data is the output of
+  /// the convolution that makes it.
+  WinogradAxes(Conv2dPass pass, const Conv2dShape& s)
+      : h(s.P, s.R, most(pass, s.R)), w(s.Q, s.S, most(pass, s.S)) {}
+
+  int64_t points() const { return h.points() * w.points(); }
+
+  // The largest tiles whose error stays within what striate/conv2d.h says. Of a gradient's elements
+  // some few are a hundred times the others, and theirs is the error of their tile.
+  static int64_t most(Conv2dPass pass, int64_t taps) {
+    return taps == 3 && pass != Conv2dPass::backward_data ? 5 : 4;
+  }
 };
 
 /// Tiles that are transformed together: whole images, or some rows of tiles of one image. Their
@@ -44,14 +59,8 @@ struct WinogradBlock {
   int64_t first[2][2];  // places (tile, point) in the classes before
   int64_t places;
 
-  WinogradBlock(const Conv2dShape& s, int64_t n, int64_t count, int64_t begin, int64_t end)
-      : h(s.P, static_cast<int>(s.R)),
-        w(s.Q, static_cast<int>(s.S)),
-        image(n),
-        images(count),
-        row0(begin),
-        row1(end),
-        places(0) {
+  WinogradBlock(const WinogradAxes& axes, int64_t n, int64_t count, int64_t begin, int64_t end)
+      : h(axes.h), w(axes.w), image(n), images(count), row0(begin), row1(end), places(0) {
     for (int a = 0; a < 2; ++a) {
       for (int b = 0; b < 2; ++b) {
         tiles[a][b] = images * rows(a) * (b ? w.big : w.tiles);
@@ -71,12 +80,12 @@ struct WinogradBlock {
   int64_t pixels() const { return (h.first(row1) - h.first(row0)) * w.first(w.tiles); }
 };
 
-/// Blocks of about so many tiles: b / (blocks of an image) or so.
+/// A batch in blocks of at most so many tiles, or of one row of them.
 struct WinogradBlocks {
-  const Conv2dShape& s;
-  int64_t images, rows, in_image, count;
+  WinogradAxes axes;
+  int64_t batch, images, rows, in_image, count;
 
-  WinogradBlocks(const Conv2dShape& shape, int64_t tiles);
+  WinogradBlocks(const WinogradAxes& axes, int64_t batch, int64_t tiles);
   WinogradBlock at(int64_t i) const;
 };
 
