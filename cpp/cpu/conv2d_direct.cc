@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cpu/conv2d_algorithm.h"
+#include "cpu/conv2d_pool.h"
 #include "cpu/isa.h"
 #include "cpu/memory.h"
 #include "cpu/packed.h"
@@ -138,17 +139,30 @@ void direct_prepare_weights(float* packed, const float* w, const Conv2dShape& s)
   });
 }
 
-void direct_conv2d_forward(float* y, const float* x, const float* packed,
-                           const Conv2dFinish& finish, const Conv2dShape& s) {
-  constexpr int64_t kTileFloats = 8192;  // outputs that wait to be turned
+namespace {
+
+// Where results go: y as it is, or its 2x2 maxima and, unless nullptr, their indices.
+struct Output {
+  float* y;
+  int32_t* indices = nullptr;
+  bool pool = false;
+};
+
+void run_forward(const Output& out, const float* x, const float* packed, const Conv2dFinish& finish,
+                 const Conv2dShape& s) {
+  constexpr int64_t kTileFloats = 8192;  // outputs that wait to be turned or pooled
   constexpr int64_t kLeastWork = 1 << 19;
   const Kernels& kernel = kernels();
   const Blocks blocks(kernel, s);
   const bool channels = lanes_are_channels(kernel, s);
-  const int64_t K = s.K / s.G, rows = rows_of_piece(s), pieces = blocks_of(s.P, rows);
-  const int64_t group = blocks.padded(K) * s.CRS();
-  const int64_t width = blocks.padded(blocks.channels);
-  const int64_t turned = channels ? std::clamp<int64_t>(kTileFloats / (s.Q * width), 1, rows) : 0;
+  const int64_t unit = out.pool ? 2 : 1, P = s.P / unit * unit, Q = s.Q / unit, PQ = P / unit * Q;
+  const int64_t K = s.K / s.G, rows = round_up(rows_of_piece(s), unit), pieces = blocks_of(P, rows);
+  const int64_t group = blocks.padded(K) * s.CRS(), width = blocks.padded(blocks.channels);
+  const int64_t tile_rows =
+      !channels && !out.pool
+          ? rows
+          : round_up(std::clamp<int64_t>(kTileFloats / (s.Q * width), 1, rows), unit);
+  const int64_t tile_floats = channels || out.pool ? tile_rows * s.Q * width : 0;
   const Layout layout(kernel, s, channels, rows);
   const Scratch taps(s.CRS());
   auto* const tap = reinterpret_cast<int32_t*>(taps.get());
@@ -157,39 +171,66 @@ void direct_conv2d_forward(float* y, const float* x, const float* packed,
   // A piece: some output rows of one group of one image.
   const int64_t grain = std::max<int64_t>(1, kLeastWork / (rows * s.Q * K * s.CRS()));
   parallel_for(s.N * s.G * pieces, grain, [&](int64_t begin, int64_t end) {
-    const Scratch image(layout.size()), tile(turned * s.Q * width);
+    const Scratch image(layout.size());
+    const Scratch tile(tile_floats + (out.pool ? tile_floats / 2 + 2 * kernel.lanes : 0));
     for (int64_t i = begin; i < end; ++i) {
       const int64_t image_group = i / pieces, g = image_group % s.G, p0 = i % pieces * rows;
+      const int64_t p1 = std::min(p0 + rows, P);
       const float* from = x + image_group * (s.C / s.G) * s.H * s.W;
       from = layout.read(kernel, image.get(), from, p0, pieces == 1 && i > begin);
       for (int64_t k = 0; k < K; k += blocks.channels) {
         const int64_t count = std::min(blocks.channels, K - k), first = g * K + k;
-        DirectConv t{.x = from,
-                     .x_row = layout.row_step(),
-                     .tap = tap,
-                     .taps = s.CRS(),
-                     .P = std::min(rows, s.P - p0),
-                     .Q = s.Q,
-                     .w = packed + g * group + k * s.CRS(),
-                     .bias = finish.bias == nullptr ? nullptr : finish.bias + first,
-                     .relu = finish.relu,
-                     .y = y + (image_group * K + k) * s.PQ() + p0 * s.Q,
-                     .y_channel = s.PQ(),
-                     .y_row = s.Q};
-        if (!channels) {
-          kernel.direct_pixels(count, t);
-          continue;
-        }
-        const int64_t last = t.P;
-        for (int64_t p = 0; p < last; p += turned) {
-          t.P = std::min(turned, last - p);
-          kernel.direct_channels(count, t, tile.get());
-          t.x += turned * t.x_row;
-          t.y += turned * t.y_row;
+        for (int64_t p = p0; p < p1; p += tile_rows) {
+          const int64_t high = std::min(tile_rows, p1 - p);
+          const int64_t to = (image_group * K + k) * PQ + p / unit * Q;
+          const DirectConv conv{.x = from + (p - p0) * layout.row_step(),
+                                .x_row = layout.row_step(),
+                                .tap = tap,
+                                .taps = s.CRS(),
+                                .P = high,
+                                .Q = s.Q,
+                                .w = packed + g * group + k * s.CRS(),
+                                .bias = finish.bias == nullptr ? nullptr : finish.bias + first,
+                                .relu = finish.relu,
+                                .y = !out.pool  ? out.y + to
+                                     : channels ? nullptr
+                                                : tile.get(),
+                                .y_channel = out.pool ? high * s.Q : s.PQ(),
+                                .y_row = s.Q};
+          const DirectPool pool{.x = tile.get(),
+                                .x_row = s.Q,
+                                .x_channel = high * s.Q,
+                                .first = static_cast<int32_t>(p * s.Q),
+                                .P = high / unit,
+                                .Q = Q,
+                                .y = out.y + to,
+                                .indices = out.indices == nullptr ? nullptr : out.indices + to,
+                                .y_channel = PQ};
+          if (channels) {
+            kernel.direct_channels(count, conv, tile.get());
+            if (out.pool) kernel.direct_pool_channels(count, pool, tile.get() + tile_floats);
+          } else {
+            kernel.direct_pixels(count, conv);
+            if (out.pool) kernel.direct_pool_pixels(count, pool);
+          }
         }
       }
     }
   });
+}
+
+}  // namespace
+
+void direct_conv2d_forward(float* y, const float* x, const float* packed,
+                           const Conv2dFinish& finish, const Conv2dShape& s) {
+  run_forward({.y = y}, x, packed, finish, s);
+}
+
+void direct_conv2d_pool_forward(float* y, int32_t* indices, const float* x, const float* packed,
+                                const float* bias, const Conv2dShape& s) {
+  if (s.N * s.K * (s.P / 2) * (s.Q / 2) == 0) return;
+  run_forward({.y = y, .indices = indices, .pool = true}, x, packed, {.bias = bias, .relu = true},
+              s);
 }
 
 }  // namespace striate::cpu

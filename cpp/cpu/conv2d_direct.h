@@ -12,11 +12,12 @@ namespace striate::cpu {
 /// `row` floats.
 class DirectRows {
  public:
-  DirectRows(const Conv2dShape& shape, int64_t phase_count, int64_t row_count)
+  /// Rows of less than `least` floats are made that long.
+  DirectRows(const Conv2dShape& shape, int64_t phase_count, int64_t row_count, int64_t least = 0)
       : s(shape), phases(phase_count), rows(row_count) {
     const int64_t columns = (s.Q - 1) * s.stride_w + (s.S - 1) * s.dilation_w + 1;
     phase_size = (columns + phases - 1) / phases;
-    row = phases * phase_size;
+    row = std::max(phases * phase_size, least);
     plane = rows * row;
   }
 
@@ -28,7 +29,7 @@ class DirectRows {
     const int64_t first = h0 - s.pad_top;  // image row
     const int64_t begin = std::max<int64_t>(first, 0), end = std::min(first + rows, s.H);
     const int64_t left = std::max<int64_t>(-s.pad_left, 0);
-    const int64_t right = std::min(s.W, row - s.pad_left);
+    const int64_t right = std::min(s.W, phases * phase_size - s.pad_left);
     if (begin >= end || left >= right) return;
     kernels.direct_lay_out(to + (begin - first) * row, x + begin * s.W + left,
                            {.channels = s.C / s.G,

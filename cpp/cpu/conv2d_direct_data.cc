@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cpu/conv2d_algorithm.h"
+#include "cpu/conv2d_pool.h"
 #include "cpu/isa.h"
 #include "cpu/memory.h"
 #include "cpu/packed.h"
@@ -21,6 +22,11 @@ struct Reach {
   explicit Reach(const Conv2dShape& s)
       : H((s.P - 1) * s.stride_h + (s.R - 1) * s.dilation_h + 1), W((s.Q - 1) * s.stride_w + s.S) {}
 };
+
+// How far apart pixels of dy must be for their patches not to share a row.
+int64_t apart(int64_t kernel, int64_t stride, int64_t dilation) {
+  return ((kernel - 1) * dilation + stride) / stride;
+}
 
 // dx[C, H, W] = what of it was reached, turned, else zero.
 void turn_back(const Kernels& kernels, float* dx, const float* reached, const Reach& reach,
@@ -40,15 +46,9 @@ void turn_back(const Kernels& kernels, float* dx, const float* reached, const Re
   }
 }
 
-}  // namespace
-
-// A pixel of dy multiplies S * C floats a kernel row and output channel, and then adds them to dx:
-// it needs a vector of the former, and enough of the latter.
-bool direct_spreads_data(const Conv2dShape& s) {
-  return s.S * (s.C / s.G) >= kernels().lanes && s.K / s.G >= 8;
-}
-
-void direct_conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s) {
+// turn(to, image_group): writes the gradient of one group of one image, [P][Q][K].
+template <class Turn>
+void spread(float* dx, const Turn& turn, const float* w, const Conv2dShape& s) {
   const Kernels& kernel = kernels();
   const int64_t K = s.K / s.G, C = s.C / s.G, row = round_up(s.S * C, kernel.lanes);
   const Reach reach(s);
@@ -78,7 +78,7 @@ void direct_conv2d_backward_data(float* dx, const float* dy, const float* w, con
     for (int64_t i = begin; i < end; ++i) {
       const int64_t g = i % s.G;
       std::fill_n(reached.get(), size + slack, 0.0f);
-      kernel.transpose(last.get(), K, dy + i * K * s.PQ(), s.PQ(), K, s.PQ());
+      turn(last.get(), i);
       kernel.direct_spread(reached.get(), last.get(),
                            {.P = s.P,
                             .Q = s.Q,
@@ -91,11 +91,49 @@ void direct_conv2d_backward_data(float* dx, const float* dy, const float* w, con
                             .dx_row = s.dilation_h * reach.W * C,
                             .dx_step_h = s.stride_h * reach.W * C,
                             .dx_step_w = s.stride_w * C,
+                            .apart_h = apart(s.R, s.stride_h, s.dilation_h),
+                            .apart_w = apart(s.S, s.stride_w, 1),
                             .at = reinterpret_cast<int32_t*>(list.get()),
                             .value = list.get() + most});
       turn_back(kernel, dx + i * C * s.H * s.W, reached.get(), reach, s);
     }
   });
+}
+
+}  // namespace
+
+// A pixel of dy multiplies S * C floats a kernel row and output channel, and then adds them to dx:
+// it needs a vector of the former, and enough of the latter.
+bool direct_spreads_data(const Conv2dShape& s) {
+  return s.S * (s.C / s.G) >= kernels().lanes && s.K / s.G >= 8;
+}
+
+void direct_conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s) {
+  const Kernels& kernel = kernels();
+  const int64_t K = s.K / s.G;
+  spread(
+      dx,
+      [&](float* to, int64_t i) {
+        kernel.transpose(to, K, dy + i * K * s.PQ(), s.PQ(), K, s.PQ());
+      },
+      w, s);
+}
+
+void direct_conv2d_pool_backward_data(float* dx, const PooledGradient& gradient, const float* w,
+                                      const Conv2dShape& s) {
+  if (s.N * s.C * s.H * s.W == 0) return;
+  const int64_t K = s.K / s.G, PQ = s.P / 2 * (s.Q / 2);
+  spread(
+      dx,
+      [&](float* to, int64_t i) {
+        std::fill_n(to, s.PQ() * K, 0.0f);
+        for (int64_t k = 0, at = i * K * PQ; k < K; ++k) {
+          for (const int64_t end = at + PQ; at < end; ++at) {
+            to[gradient.indices[at] * K + k] = gradient.y[at] <= 0.0f ? 0.0f : gradient.dy[at];
+          }
+        }
+      },
+      w, s);
 }
 
 }  // namespace striate::cpu

@@ -6,6 +6,7 @@
 
 #include "cpu/conv2d_algorithm.h"
 #include "cpu/conv2d_direct.h"
+#include "cpu/conv2d_pool.h"
 #include "cpu/isa.h"
 #include "cpu/memory.h"
 #include "cpu/packed.h"
@@ -16,55 +17,37 @@ namespace {
 
 constexpr int64_t kRun = 8;  // kernels/conv2d_direct_backward.h
 
-// Some images of one group as the patches are read: where they stand if nothing is padded, but for
-// the batch's last one, past whose end the patches' vectors would reach.
+// Padded copies of some images of one group, which stay in L1.
 class Images {
  public:
   Images(const Conv2dShape& shape, int64_t most)
       : s(shape),
-        layout(shape, 1, (shape.P - 1) * shape.stride_h + (shape.R - 1) * shape.dilation_h + 1),
-        padded(shape.pad_top > 0 || shape.pad_left > 0 || shape.pad_bottom > 0 ||
-               shape.pad_right > 0) {
-    row = padded ? layout.row : s.W;
-    plane = padded ? layout.plane : s.H * s.W;
-    at_once = std::clamp<int64_t>(kFloats / (s.C / s.G * plane), 1, most);
-  }
+        layout(shape, 1, (shape.P - 1) * shape.stride_h + (shape.R - 1) * shape.dilation_h + 1,
+               kLine),
+        at_once(std::clamp<int64_t>(kFloats / layout.size(), 1, most)) {}
 
-  int64_t scratch() const {
-    return (padded ? at_once : 1) * s.C / s.G * plane + round_up(s.S, kRun);
-  }
+  // With what vectors read past the last row.
+  int64_t scratch() const { return at_once * layout.size() + round_up(s.S, kRun); }
+  int64_t step() const { return layout.size(); }
+  int64_t row() const { return layout.row; }
+  int64_t plane() const { return layout.plane; }
 
-  // How many images from n on, before `end`, may be read together, and how far apart they are.
-  int64_t count(int64_t n, int64_t end) const {
-    const int64_t left = std::min(end - n, at_once);
-    return !padded && n + left == s.N && left > 1 ? left - 1 : left;
-  }
-  int64_t step() const { return padded ? s.C / s.G * plane : s.C * s.H * s.W; }
-
-  // x: the first image of the group. `scratch` was zero before the first call.
-  const float* read(const Kernels& kernels, float* scratch, const float* x, int64_t n,
-                    int64_t count) const {
-    const float* const first = x + n * s.C * s.H * s.W;
-    if (!padded) {
-      const int64_t corner = -s.pad_top * s.W - s.pad_left;
-      if (n + count < s.N) return first + corner;
-      std::copy_n(first, s.C / s.G * s.H * s.W, scratch);
-      return scratch + corner;
-    }
+  // x: the first image of the group. `to` was zero before the first call.
+  void copy(const Kernels& kernels, float* to, const float* x, int64_t n, int64_t count) const {
     for (int64_t i = 0; i < count; ++i) {
-      layout.copy(kernels, scratch + i * step(), first + i * s.C * s.H * s.W, 0);
+      layout.copy(kernels, to + i * step(), x + (n + i) * s.C * s.H * s.W, 0);
     }
-    return scratch;
   }
-
-  int64_t row, plane, at_once;
 
  private:
-  static constexpr int64_t kFloats = 6144;  // 24 KiB of L1
+  static constexpr int64_t kFloats = 6144;  // 24 KiB
+  static constexpr int64_t kLine = 16;      // a short row in one cache line: loads do not cross it
 
   const Conv2dShape& s;
   const DirectRows layout;
-  bool padded;
+
+ public:
+  const int64_t at_once;
 };
 
 // Whether so few elements of dy's first image differ from zero that taking them one by one pays:
@@ -83,12 +66,10 @@ bool mostly_zeros(const Kernels& kernels, const float* dy, const Conv2dShape& s)
   return static_cast<double>(found) <= kDense * static_cast<double>(s.K * s.PQ());
 }
 
-}  // namespace
-
-void direct_conv2d_backward_weight(float* dw, const float* dy, const float* x,
-                                   const Conv2dShape& s) {
+// list(at, value, plane, place): lists what is not zero of one of dy's planes; returns how many.
+template <class List>
+void add_weight(float* dw, float* db, const List& list, const float* x, const Conv2dShape& s) {
   const Kernels& kernel = kernels();
-  if (!mostly_zeros(kernel, dy, s)) return gemm_conv2d_backward_weight(dw, dy, x, s);
   const int64_t K = s.K / s.G, C = s.C / s.G, size = s.K * s.CRS();
   const int64_t runs = (s.S + kRun - 1) / kRun, sums_channel = runs * s.R * kRun;
 
@@ -105,12 +86,14 @@ void direct_conv2d_backward_weight(float* dw, const float* dy, const float* x,
       even_part(K, std::max<int64_t>(1, kMostWork / (part * s.PQ() * s.CRS())));
   const int64_t blocks = (K + channels - 1) / channels;
   const Scratch partial(parts > 1 ? parts * size : 0), places(images.at_once * s.PQ());
+  const Scratch bias_sums(db != nullptr ? 2 * parts * s.K : 0);
   float* const to = parts > 1 ? partial.get() : dw;
 
+  auto* const bias_sum = reinterpret_cast<double*>(bias_sums.get());
   auto* const place = reinterpret_cast<int32_t*>(places.get());
   for (int64_t i = 0; i < images.at_once; ++i) {
     for (int64_t p = 0; p < s.P; ++p) {
-      const int64_t first = i * images.step() + p * s.stride_h * images.row;
+      const int64_t first = i * images.step() + p * s.stride_h * images.row();
       int32_t* const to = place + (i * s.P + p) * s.Q;
       for (int64_t q = 0; q < s.Q; ++q) to[q] = static_cast<int32_t>(first + q * s.stride_w);
     }
@@ -122,30 +105,31 @@ void direct_conv2d_backward_weight(float* dw, const float* dy, const float* x,
     const int64_t k1 = std::min(k0 + channels, (g + 1) * K);
     const int64_t begin = piece / (s.G * blocks) * part, end = std::min(begin + part, s.N);
     const int64_t most = images.at_once * s.PQ() + kernel.lanes;
-    const Scratch copies(images.scratch()), sums((k1 - k0) * C * sums_channel), list(2 * most);
-    auto* const at = reinterpret_cast<int32_t*>(list.get());
-    float* const value = list.get() + most;
+    const Scratch copies(images.scratch()), sums((k1 - k0) * C * sums_channel), found(2 * most);
+    auto* const at = reinterpret_cast<int32_t*>(found.get());
+    float* const value = found.get() + most;
+    double* const part_bias = bias_sum + begin / part * s.K;
+    if (db != nullptr) std::fill(part_bias + k0, part_bias + k1, 0.0);
     std::fill_n(copies.get(), images.scratch(), 0.0f);
     std::fill_n(sums.get(), (k1 - k0) * C * sums_channel, 0.0f);
     for (int64_t n = begin; n < end;) {
-      const int64_t count = images.count(n, end);
-      const float* const from = images.read(kernel, copies.get(), x + g * C * s.H * s.W, n, count);
+      const int64_t count = std::min(images.at_once, end - n);
+      images.copy(kernel, copies.get(), x + g * C * s.H * s.W, n, count);
       for (int64_t k = k0; k < k1; ++k) {
-        int64_t found = 0;
+        int64_t entries = 0;
         for (int64_t i = 0; i < count; ++i) {
-          found +=
-              kernel.direct_nonzeros(at + found, value + found, dy + ((n + i) * s.K + k) * s.PQ(),
-                                     place + i * s.PQ(), s.PQ());
+          entries += list(at + entries, value + entries, (n + i) * s.K + k, place + i * s.PQ());
         }
-        kernel.direct_add_patches(sums.get() + (k - k0) * C * sums_channel, from,
-                                  {.count = found,
+        if (db != nullptr) part_bias[k] += kernel.sum(value, entries);
+        kernel.direct_add_patches(sums.get() + (k - k0) * C * sums_channel, copies.get(),
+                                  {.count = entries,
                                    .C = C,
                                    .R = s.R,
                                    .S = s.S,
                                    .at = at,
                                    .value = value,
-                                   .x_row = s.dilation_h * images.row,
-                                   .x_plane = images.plane,
+                                   .x_row = s.dilation_h * images.row(),
+                                   .x_plane = images.plane(),
                                    .sums_channel = sums_channel});
       }
       n += count;
@@ -158,11 +142,50 @@ void direct_conv2d_backward_weight(float* dw, const float* dy, const float* x,
       }
     }
   });
+  for (int64_t k = 0; db != nullptr && k < s.K; ++k) {
+    double total = 0;
+    for (int64_t i = 0; i < parts; ++i) total += bias_sum[i * s.K + k];
+    db[k] = static_cast<float>(total);
+  }
   if (parts == 1) return;
   parallel_for(size, streaming_grain(4 * parts), [&](int64_t begin, int64_t end) {
     std::copy(to + begin, to + end, dw + begin);
     for (int64_t i = 1; i < parts; ++i) kernel.add(dw + begin, to + i * size + begin, end - begin);
   });
+}
+
+}  // namespace
+
+void direct_conv2d_backward_weight(float* dw, const float* dy, const float* x,
+                                   const Conv2dShape& s) {
+  const Kernels& kernel = kernels();
+  if (!mostly_zeros(kernel, dy, s)) return gemm_conv2d_backward_weight(dw, dy, x, s);
+  add_weight(
+      dw, nullptr,
+      [&](int32_t* at, float* value, int64_t plane, const int32_t* place) {
+        return kernel.direct_nonzeros(at, value, dy + plane * s.PQ(), place, s.PQ());
+      },
+      x, s);
+}
+
+void direct_conv2d_pool_backward_weight(float* dw, float* db, const PooledGradient& gradient,
+                                        const float* x, const Conv2dShape& s) {
+  const int64_t P = s.P / 2, Q = s.Q / 2;
+  if (s.N * P * Q == 0) {
+    std::fill_n(dw, s.K * s.CRS(), 0.0f);
+    if (db != nullptr) std::fill_n(db, s.K, 0.0f);
+    return;
+  }
+  const Kernels& kernel = kernels();
+  add_weight(
+      dw, db,
+      [&](int32_t* at, float* value, int64_t plane, const int32_t* place) {
+        const int64_t first = plane * P * Q;
+        return kernel.direct_pooled_nonzeros(
+            at, value, {gradient.dy + first, gradient.indices + first, gradient.y + first}, place,
+            P, Q, s.Q);
+      },
+      x, s);
 }
 
 }  // namespace striate::cpu

@@ -93,8 +93,9 @@ static int64_t direct_nonzeros(int32_t* at, float* value, const float* dy, const
 // --- the gradient of the weights -----------------------------------------------------------------
 
 constexpr int kRun = 8;  // lanes of a run, which is rarely longer
-typedef float RunVec __attribute__((vector_size(kRun * 4)));
-typedef float UnalignedRunVec __attribute__((vector_size(kRun * 4), aligned(4), may_alias));
+constexpr int kPartLanes = kLanes < kRun ? kLanes : kRun, kParts = kRun / kPartLanes;
+typedef float RunPart __attribute__((vector_size(kPartLanes * 4)));
+typedef float UnalignedRunPart __attribute__((vector_size(kPartLanes * 4), aligned(4), may_alias));
 
 #if defined(__AVX512F__)
 constexpr int kMostRuns = 15;
@@ -105,24 +106,34 @@ constexpr int kMostRuns = 6;
 #endif
 constexpr int kRunRows = 5, kRunChannels = 3;
 
+static inline RunPart load_part(const float* p, int part) {
+  return *reinterpret_cast<const UnalignedRunPart*>(p + part * kPartLanes);
+}
+
 template <int kChannels, int kRows>
 static void add_patches(const DirectPatches& t, float* sums, const float* x) {
-  RunVec sum[kChannels][kRows];
+  RunPart sum[kChannels][kRows][kParts];
 #pragma GCC unroll 3
   for (int c = 0; c < kChannels; ++c) {
 #pragma GCC unroll 5
     for (int r = 0; r < kRows; ++r) {
-      sum[c][r] = *reinterpret_cast<const UnalignedRunVec*>(sums + c * t.sums_channel + r * kRun);
+#pragma GCC unroll 2
+      for (int i = 0; i < kParts; ++i) {
+        sum[c][r][i] = load_part(sums + c * t.sums_channel + r * kRun, i);
+      }
     }
   }
-  for (int64_t i = 0; i < t.count; ++i) {
-    const float* plane = x + t.at[i];
-    const float value = t.value[i];
+  for (int64_t entry = 0; entry < t.count; ++entry) {
+    const float* plane = x + t.at[entry];
+    const RunPart value = t.value[entry] - RunPart{};
 #pragma GCC unroll 3
     for (int c = 0; c < kChannels; ++c) {
 #pragma GCC unroll 5
       for (int r = 0; r < kRows; ++r) {
-        sum[c][r] += value * *reinterpret_cast<const UnalignedRunVec*>(plane + r * t.x_row);
+#pragma GCC unroll 2
+        for (int i = 0; i < kParts; ++i) {
+          sum[c][r][i] += value * load_part(plane + r * t.x_row, i);
+        }
       }
       plane += t.x_plane;
     }
@@ -131,7 +142,11 @@ static void add_patches(const DirectPatches& t, float* sums, const float* x) {
   for (int c = 0; c < kChannels; ++c) {
 #pragma GCC unroll 5
     for (int r = 0; r < kRows; ++r) {
-      *reinterpret_cast<UnalignedRunVec*>(sums + c * t.sums_channel + r * kRun) = sum[c][r];
+#pragma GCC unroll 2
+      for (int i = 0; i < kParts; ++i) {
+        float* const to = sums + c * t.sums_channel + r * kRun + i * kPartLanes;
+        *reinterpret_cast<UnalignedRunPart*>(to) = sum[c][r][i];
+      }
     }
   }
 }
@@ -173,7 +188,14 @@ constexpr int kSpreadRows = 3, kSpreadVectors = 4;
 
 template <int kRows, int kVectors>
 static void spread(const DirectSpread& t, float* dx, const float* w, int64_t count, IntVec tail) {
-  Vec sum[kRows][kVectors] = {};
+  constexpr int kLast = kVectors - 1;
+  Vec sum[kRows][kVectors];
+#pragma GCC unroll 5
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kLast; ++j) sum[r][j] = load(dx + r * t.dx_row + j * kLanes);
+    sum[r][kLast] = Vec{};
+  }
   for (int64_t i = 0; i < count; ++i) {
     const float* row = w + t.at[i];
     const Vec value = broadcast(t.value[i]);
@@ -186,12 +208,12 @@ static void spread(const DirectSpread& t, float* dx, const float* w, int64_t cou
   }
 #pragma GCC unroll 5
   for (int r = 0; r < kRows; ++r) {
+    float* const to = dx + r * t.dx_row;
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) {
-      float* const to = dx + r * t.dx_row + j * kLanes;
-      const Vec add = j + 1 < kVectors ? sum[r][j] : as_float(as_int(sum[r][j]) & tail);
-      store(to, load(to) + add);
-    }
+    for (int j = 0; j < kLast; ++j) store(to + j * kLanes, sum[r][j]);
+    // A NaN times the zeros behind a row of weights must not reach the next pixel.
+    float* const last = to + kLast * kLanes;
+    store(last, load(last) + as_float(as_int(sum[r][kLast]) & tail));
   }
 }
 
@@ -207,25 +229,31 @@ static Spread* choose_spread(int64_t rows, int64_t vectors, Ints<I...>) {
 /// kSpreadRows * kSpreadVectors at most; with 16 registers some rows of the kernel at a time.
 static void direct_spread(float* dx, const float* dy, const DirectSpread& t) {
   const int64_t width = t.w_row / kLanes;
-  // A NaN in dy times the zeros behind a row of weights must not reach the next pixel.
   IntVec lane = {};
   for (int i = 0; i < kLanes; ++i) lane[i] = i;
   const IntVec whole = broadcast_int(-1);
   const IntVec tail = lane < broadcast_int(static_cast<int32_t>(t.w_used - t.w_row + kLanes));
   const int64_t cuts = (t.R + kSpreadRows - 1) / kSpreadRows, rows = (t.R + cuts - 1) / cuts;
-  for (int64_t p = 0; p < t.P; ++p) {
-    for (int64_t q = 0; q < t.Q; ++q, dy += t.K) {
-      const int64_t count = direct_nonzeros(t.at, t.value, dy, t.w_place, t.K);
-      if (count == 0) continue;
-      float* const to = dx + p * t.dx_step_h + q * t.dx_step_w;
-      for (int64_t r = 0; r < t.R; r += rows) {
-        const int64_t high = t.R - r < rows ? t.R - r : rows;
-        for (int64_t j = 0; j < width; j += kSpreadVectors) {
-          const int64_t wide = width - j < kSpreadVectors ? width - j : kSpreadVectors;
-          choose_spread(high, wide, MakeInts<kSpreadRows * kSpreadVectors>{})(
-              t, to + r * t.dx_row + j * kLanes, t.w + r * t.w_row + j * kLanes, count,
-              j + wide == width ? tail : whole);
-        }
+  const auto one = [&](int64_t p, int64_t q) {
+    const int64_t count = direct_nonzeros(t.at, t.value, dy + (p * t.Q + q) * t.K, t.w_place, t.K);
+    if (count == 0) return;
+    float* const to = dx + p * t.dx_step_h + q * t.dx_step_w;
+    for (int64_t r = 0; r < t.R; r += rows) {
+      const int64_t high = t.R - r < rows ? t.R - r : rows;
+      for (int64_t j = 0; j < width; j += kSpreadVectors) {
+        const int64_t wide = width - j < kSpreadVectors ? width - j : kSpreadVectors;
+        choose_spread(high, wide, MakeInts<kSpreadRows * kSpreadVectors>{})(
+            t, to + r * t.dx_row + j * kLanes, t.w + r * t.w_row + j * kLanes, count,
+            j + wide == width ? tail : whole);
+      }
+    }
+  };
+  // Pixels whose patches do not overlap one after the other: a load waits for the stores, just
+  // before, that it overlaps.
+  for (int64_t p0 = 0; p0 < t.apart_h && p0 < t.P; ++p0) {
+    for (int64_t q0 = 0; q0 < t.apart_w && q0 < t.Q; ++q0) {
+      for (int64_t p = p0; p < t.P; p += t.apart_h) {
+        for (int64_t q = q0; q < t.Q; q += t.apart_w) one(p, q);
       }
     }
   }

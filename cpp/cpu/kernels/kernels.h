@@ -78,8 +78,28 @@ struct DirectSpread {
   const float* w;          // w[k][kernel row][w_row]
   const int32_t* w_place;  // k * R * w_row
   int64_t w_row, w_used, dx_row, dx_step_h, dx_step_w;
-  int32_t* at;  // scratch: K + lanes of each
+  int64_t apart_h, apart_w;  // distance of pixels whose rows do not overlap
+  int32_t* at;               // scratch: K + lanes of each
   float* value;
+};
+
+/// A 2x2 max pooling of rows x, P * Q outputs: y and indices[channel * y_channel + p * Q + q]. The
+/// first pixel of x has index `first` in its plane, whose rows are x_row long, like those of x.
+struct DirectPool {
+  const float* x;
+  int64_t x_row, x_channel;
+  int32_t first;
+  int64_t P, Q;
+  float* y;
+  int32_t* indices;  // or nullptr
+  int64_t y_channel;
+};
+
+/// One plane of the gradient of a pooled map, the indices of its maxima, and the map itself.
+struct DirectPooledDy {
+  const float* dy;
+  const int32_t* indices;
+  const float* y;
 };
 
 // Of local_response_norm: places that are done together, and how far apart channels then lie.
@@ -227,6 +247,10 @@ struct Kernels {
   int64_t (*direct_nonzeros)(int32_t* at, float* value, const float* dy, const int32_t* place,
                              int64_t n);
   void (*direct_add_patches)(float* sums, const float* x, const DirectPatches& t);
+  int64_t (*direct_pooled_nonzeros)(int32_t* at, float* value, const DirectPooledDy& t,
+                                    const int32_t* place, int64_t P, int64_t Q, int64_t plane_Q);
+  void (*direct_pool_pixels)(int64_t channels, const DirectPool& t);
+  void (*direct_pool_channels)(int64_t channels, const DirectPool& t, float* scratch);
   void (*direct_spread)(float* dx, const float* dy, const DirectSpread& t);
 };
 

@@ -6,6 +6,7 @@
 #include "cpu/kernels/conv2d.h"
 #include "cpu/kernels/conv2d_direct.h"
 #include "cpu/kernels/conv2d_direct_backward.h"
+#include "cpu/kernels/conv2d_direct_pool.h"
 #include "cpu/kernels/dropout.h"
 #include "cpu/kernels/gemm.h"
 #include "cpu/kernels/kernels.h"
@@ -90,6 +91,9 @@ extern const Kernels kernels = {
 
     .direct_nonzeros = direct_nonzeros,
     .direct_add_patches = direct_add_patches,
+    .direct_pooled_nonzeros = direct_pooled_nonzeros,
+    .direct_pool_pixels = direct_pool_pixels,
+    .direct_pool_channels = direct_pool_channels,
     .direct_spread = direct_spread,
 };
 
