@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import striate.functional as F
@@ -114,3 +114,45 @@ def test_nan_in_dy_is_not_taken_for_zero(implementation: str) -> None:
     assert np.isnan(dx[1, :, 4:9, 5:10]).all()
     assert np.isnan(dx).sum() == 6 * 25
     assert np.isnan(db[3])
+
+
+@given(case=cases(), seed=st.integers(0, 99))
+def test_fused_pool_equals_separate_ops(case: Case, seed: int) -> None:
+    """conv2d, ReLU and max pooling as one op: the bits of the three, forward and backward."""
+    assume(case.dilation[1] == 1)
+    x, w, b, full = case.arrays(seed)
+    assume(min(full.shape[2:]) >= 2)
+    pads = (*case.padding, *case.padding)
+    geometry = (case.stride, pads, case.dilation, case.groups)
+    assume(_core.conv2d_algorithm("forward", x, w, *geometry) == "direct")
+    try:
+        for isa in _core.supported_isas():
+            _core.set_isa(isa)
+            conv = F.conv2d(x, w, b, *case.arguments)
+            y, indices = F.max_pool2d(F.relu(conv), 2, return_indices=True)
+            dy = draw(f"direct/{seed}/pooled", y.shape)
+            fused = _core.conv2d_relu_pool(x, w, b, *geometry, dy)
+            np.testing.assert_array_equal(fused[0], y)
+            np.testing.assert_array_equal(fused[1], indices)
+            unpooled = F.max_pool2d_backward(dy, indices, conv.shape, 2)
+            relu = F.relu_backward(unpooled, F.relu(conv))
+            dx, dw, db = F.conv2d_backward(relu, x, w, b, *case.arguments)
+            assert_close(fused[2], dx, depth=case.w[0] * case.w[2] * case.w[3])
+            assert_close(fused[3], dw, depth=dy.size)
+            assert_close(fused[4], db, depth=dy.size)
+            if np.count_nonzero(relu[0]) <= 0.4 * relu[0].size:  # else dw comes by another way
+                np.testing.assert_array_equal(fused[3], dw)
+            if case.w[1] * case.w[3] >= 16 and case.w[0] // case.groups >= 8:  # likewise dx
+                np.testing.assert_array_equal(fused[2], dx)
+    finally:
+        _core.set_isa("auto")
+
+
+@pytest.mark.parametrize("name", ["lenet5_conv1", "lenet5_conv2"])
+@pytest.mark.parametrize("direction", ["forward", "backward_data", "backward_weight"])
+def test_lenet_is_direct(name: str, direction: str) -> None:
+    case = SHAPES[name]
+    x, w = np.zeros(case.x, np.float32), np.zeros(case.w, np.float32)
+    pads = (*case.padding, *case.padding)
+    geometry = (case.stride, pads, case.dilation, case.groups)
+    assert _core.conv2d_algorithm(direction, x, w, *geometry) == "direct"
