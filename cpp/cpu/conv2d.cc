@@ -84,7 +84,8 @@ bool by_turning(Conv2dAlgorithm algorithm, const Conv2dShape& s) {
 void run_backward_data(Conv2dAlgorithm algorithm, float* dx, const float* dy, const float* prepared,
                        const Conv2dShape& s) {
   if (by_turning(algorithm, s)) {
-    conv2d_forward_of(algorithm, Conv2dPass::backward_data).run(dx, dy, prepared, {}, turned_shape(s));
+    conv2d_forward_of(algorithm, Conv2dPass::backward_data)
+        .run(dx, dy, prepared, {}, turned_shape(s));
   } else if (algorithm == Conv2dAlgorithm::direct) {
     direct_conv2d_backward_data(dx, dy, prepared, s);
   } else {
