@@ -5,6 +5,7 @@
 
 #include <stdexcept>
 
+#include "cpu/conv2d_pool.h"
 #include "cpu/conv2d_prepared.h"
 #include "cpu/memory.h"
 #include "plan/pool2d.h"
@@ -50,11 +51,28 @@ Dims output_of(const Conv2dShape& s, const Conv2d& o) {
   return o.pool ? pooled_dims(map, *o.pool) : map;
 }
 
+// Whether the pooling can be computed within the convolution.
+bool pools_within(const Conv2dShape& s, const Conv2d& o) {
+  if (!o.pool || !o.relu) return false;
+  const Pool& pool = *o.pool;
+  const Pair two{2, 2}, one{1, 1};
+  if (pool.kernel != two || pool.stride != two || pool.pads != Pads{} || pool.dilation != one ||
+      (pool.ceil_mode && (s.P % 2 != 0 || s.Q % 2 != 0))) {
+    return false;
+  }
+  const auto direct = [&](Conv2dPass pass) {
+    return conv2d_algorithm(pass, s) == cpu::Conv2dAlgorithm::direct;
+  };
+  return direct(Conv2dPass::forward) && direct(Conv2dPass::backward_weight) &&
+         direct(Conv2dPass::backward_data);
+}
+
 class Conv2dStep final : public Step {
  public:
   Conv2dStep(const Dims& x, const Conv2d& o)
       : Step({x}, output_of(shape_of(x, o), o)), shape_(shape_of(x, o)), options_(o) {
     if (o.pool) pool_ = pool_shape({shape_.K, shape_.P, shape_.Q}, *o.pool);
+    pools_within_ = pools_within(shape_, o);
   }
 
   std::string algorithm() const override {
@@ -75,6 +93,10 @@ class Conv2dStep final : public Step {
     conv2d_prepare(Conv2dPass::forward, prepared, params[0], shape_);
   }
   void forward(const Forward& c) const override {
+    if (pools_within_) {
+      return cpu::direct_conv2d_pool_forward(c.y, c.saved, c.x[0], c.prepared,
+                                             options_.bias ? c.params[1] : nullptr, images(c.n));
+    }
     const Scratch map(options_.pool ? c.n * map_size() : 0);
     float* const y = options_.pool ? map.get() : c.y;
     cpu::conv2d_forward_prepared(
@@ -88,12 +110,14 @@ class Conv2dStep final : public Step {
   bool backward_reads_y() const override { return options_.relu; }
   int64_t saved_size() const override { return options_.pool ? y_size() : 0; }
   int64_t prepared_backward_size() const override {
+    if (pools_within_) return 0;
     return conv2d_prepared_size(Conv2dPass::backward_data, shape_);
   }
   void prepare_backward(float* prepared, const float* const* params) const override {
     conv2d_prepare(Conv2dPass::backward_data, prepared, params[0], shape_);
   }
   void backward(const Backward& c) const override {
+    if (pools_within_) return backward_within(c);
     const Scratch masked(options_.relu ? c.n * y_size() : 0);
     const Scratch map(options_.pool ? c.n * map_size() : 0);
     const float* dy = c.dy;
@@ -112,6 +136,18 @@ class Conv2dStep final : public Step {
   }
 
  private:
+  void backward_within(const Backward& c) const {
+    const Conv2dShape s = images(c.n);
+    const cpu::PooledGradient gradient{.dy = c.dy, .indices = c.saved, .y = c.y};
+    float* const db = options_.bias ? c.dparams[1] : nullptr;
+    if (c.dparams[0] != nullptr || db != nullptr) {
+      const Scratch unwanted(c.dparams[0] == nullptr ? shape_.K * shape_.CRS() : 0);
+      float* const dw = c.dparams[0] == nullptr ? unwanted.get() : c.dparams[0];
+      cpu::direct_conv2d_pool_backward_weight(dw, db, gradient, c.x, s);
+    }
+    if (c.dx != nullptr) cpu::direct_conv2d_pool_backward_data(c.dx, gradient, c.params[0], s);
+  }
+
   int64_t map_size() const { return shape_.K * shape_.PQ(); }
   Conv2dShape images(int64_t n) const {
     Conv2dShape s = shape_;
@@ -122,6 +158,7 @@ class Conv2dStep final : public Step {
   Conv2dShape shape_;
   Conv2d options_;
   Pool2dShape pool_{};
+  bool pools_within_ = false;
 };
 
 }  // namespace

@@ -193,6 +193,7 @@ class _Process:
                 **os.environ,
                 **dict.fromkeys(names, str(settings.threads)),
                 "JAX_PLATFORMS": "cpu",
+                "CI": "true",  # OpenVINO's telemetry stays off: it forks, and outlives its worker
                 **pinned,
             },
         )
