@@ -1,5 +1,6 @@
 #include "cpu/conv2d_algorithm.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <optional>
 #include <stdexcept>
@@ -29,22 +30,31 @@ constexpr Algorithm kAlgorithms[] = {
     {"direct", kDirect, kDirect},
 };
 
-std::optional<Conv2dAlgorithm> from_environment() {
-  const char* const name = std::getenv("STRIATE_CONV");
-  if (name == nullptr || *name == '\0') return std::nullopt;
+Conv2dAlgorithm find(const std::string& name, const char* who) {
   std::string known;
   int i = 0;
   for (const Algorithm& algorithm : kAlgorithms) {
-    if (std::string(name) == algorithm.name) return static_cast<Conv2dAlgorithm>(i);
+    if (name == algorithm.name) return static_cast<Conv2dAlgorithm>(i);
     known += (i++ == 0 ? "" : ", ") + std::string(algorithm.name);
   }
-  throw std::invalid_argument("STRIATE_CONV: must be one of " + known + ", got '" + name + "'");
+  throw std::invalid_argument(std::string(who) + ": must be one of " + known + ", got '" + name +
+                              "'");
 }
 
+std::optional<Conv2dAlgorithm> from_environment() {
+  const char* const name = std::getenv("STRIATE_CONV");
+  if (name == nullptr || *name == '\0') return std::nullopt;
+  return find(name, "STRIATE_CONV");
+}
+
+constexpr int kNobody = -1;
+std::atomic<int> pinned{kNobody};
+
 // A failed initialisation is tried, and reported, again at the next call.
-const std::optional<Conv2dAlgorithm>& forced() {
+std::optional<Conv2dAlgorithm> forced() {
   static const std::optional<Conv2dAlgorithm> algorithm = from_environment();
-  return algorithm;
+  const int chosen = pinned.load(std::memory_order_relaxed);
+  return chosen == kNobody ? algorithm : static_cast<Conv2dAlgorithm>(chosen);
 }
 
 bool can_run(Conv2dAlgorithm algorithm, Conv2dPass pass, const Conv2dShape& s) {
@@ -83,13 +93,17 @@ const char* name_of(Conv2dAlgorithm algorithm) {
   return kAlgorithms[static_cast<int>(algorithm)].name;
 }
 
+void set_conv2d_algorithm(const std::string& name) {
+  pinned = name == "auto" ? kNobody : static_cast<int>(find(name, "set_conv2d_algorithm"));
+}
+
 const Conv2dForward& conv2d_forward_of(Conv2dAlgorithm algorithm, Conv2dPass pass) {
   const Algorithm& chosen = kAlgorithms[static_cast<int>(algorithm)];
   return pass == Conv2dPass::backward_data ? chosen.backward_data : chosen.forward;
 }
 
 Conv2dAlgorithm conv2d_algorithm(Conv2dPass pass, const Conv2dShape& s) {
-  if (forced() && can_run(*forced(), pass, s)) return *forced();
+  if (const auto algorithm = forced(); algorithm && can_run(*algorithm, pass, s)) return *algorithm;
   if (direct_can_run(pass, s) && direct_is_best(pass, s)) return Conv2dAlgorithm::direct;
   if (winograd_can_run(s) && winograd_pays(pass, s)) return Conv2dAlgorithm::winograd;
   return Conv2dAlgorithm::gemm;

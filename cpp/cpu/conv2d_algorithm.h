@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "striate/conv2d.h"
 
@@ -21,6 +22,10 @@ const char* name_of(Conv2dAlgorithm algorithm);
 /// serve every batch) and the instruction set. STRIATE_CONV=direct forces one wherever it can run;
 /// any other word throws std::invalid_argument.
 Conv2dAlgorithm conv2d_algorithm(Conv2dPass pass, const Conv2dShape& s);
+
+/// Forces an algorithm for the whole process, as STRIATE_CONV does; "auto" ends that. For tests.
+/// Throws std::invalid_argument for a name that there is not.
+void set_conv2d_algorithm(const std::string& name);
 
 /// What becomes of a sum before it is written.
 struct Conv2dFinish {

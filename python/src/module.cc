@@ -28,6 +28,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled ops of Striate. Private: use striate.functional.";
   m.attr("__version__") = STRIATE_VERSION;
   striate::bindings::register_backend(m);
+  striate::bindings::register_conv2d_algorithm(m);
   register_ops<float>(m);
   striate::bindings::register_plan(m);
   auto float64 =

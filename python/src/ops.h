@@ -12,6 +12,7 @@ template <class T>
 void register_adaptive_avg_pool2d(pybind11::module_& m);
 template <class T>
 void register_conv2d(pybind11::module_& m);
+void register_conv2d_algorithm(pybind11::module_& m);
 template <class T>
 void register_cross_entropy(pybind11::module_& m);
 template <class T>

@@ -12,6 +12,11 @@
 // x[N, C, H, W], w[K, C/G, R, S], b[K] (may be nullptr), y[N, K, P, Q], all contiguous. The four
 // pads may differ (ONNX, padding='same'). Outputs are written, not accumulated. The zeros of the
 // padding may be multiplied: where a factor is infinite, NaN may come of it.
+//
+// cpu:: may compute kernels of 3 and 5 with stride 1 by Winograd's minimal filtering (Lavin, Gray
+// 2016). Its rounding errors stay below 4e-6 of the output's root mean square in their own, and
+// below 5e-5 of it at the largest (on AlexNet's layers: 2.7e-6 and 3.5e-5); and a NaN or an infinity
+// may make NaN of the outputs in its tile of up to 5 x 5, or of all weights' gradients of its channel.
 #pragma once
 
 #include <cstdint>

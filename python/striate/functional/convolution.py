@@ -72,6 +72,11 @@ def conv2d(
     torch lacks, four pads (top, left, bottom, right). Returns float32 (N, K, P, Q),
     P = (H + top + bottom - dilation (R - 1) - 1) // stride + 1.
 
+    Kernels of 3 and 5 with stride 1 and enough channels are computed by Winograd's minimal
+    filtering (Lavin and Gray 2016): its rounding error is below 4e-6 of the output's root mean
+    square, 5e-5 at the largest, and a NaN or an infinity in the input may make NaN of up to 5 x 5
+    outputs around those that it reaches.
+
     A strided view is read by one copy. Raises TypeError for other dtypes, ValueError for ranks,
     channels or sizes that do not fit.
     """
