@@ -227,8 +227,10 @@ def test_bench_import(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
 
 
 def test_bench_gemm(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "gemm", "--size", "64", "--pairs", "1"]) == 0
-    assert capsys.readouterr().out.count("| gemm 64") == 8
+    options = ["--size", "32", "64", "--against", "numpy", "--turn", "0.005"]
+    assert main(["bench", "gemm", *options, "--pairs", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert (printed.count("| gemm 32"), printed.count("| gemm 64")) == (8, 8)
 
 
 def test_errors_are_a_sentence(
