@@ -19,6 +19,8 @@ struct Panels {
     const int64_t count = std::max<int64_t>(1, (m + tile_rows - 1) / tile_rows);
     rows = std::max<int64_t>(1, (m + count - 1) / count);
   }
+  /// Some of them, m rows.
+  Panels(const Panels& all, int64_t m) : M(m), rows(all.rows) {}
 };
 
 /// A strided matrix: element (i, k) stands at data[i * row + k * column]; one of them is 1.
@@ -37,9 +39,7 @@ inline void pack(const Kernels& kernels, float* packed, const Strided& a, const 
     if (a.column == 1) {
       kernels.transpose(to, rows, from, a.row, rows, K);
     } else {
-      for (int64_t k = 0; k < K; ++k) {
-        for (int64_t i = 0; i < rows; ++i) to[k * rows + i] = from[k * a.column + i];
-      }
+      kernels.copy(to, rows, from, a.column, K, rows);
     }
   }
 }
@@ -55,19 +55,29 @@ struct Tiles {
 inline void multiply(const Kernels& kernels, float* c, int64_t ldc, const float* packed,
                      const Panels& panels, int64_t K, const Tiles& b, int64_t N, const float* bias,
                      bool accumulate, bool relu = false) {
-  for (int64_t n = 0, tile = 0; n < N; n += kernels.tile_columns, ++tile) {
+  const auto multiply_tile = [&](int64_t m, int64_t n) {
+    kernels.gemm_tile(std::min(panels.rows, panels.M - m),
+                      {.c = c + m * ldc + n,
+                       .a = packed + m * K,
+                       .b = b.data + n / kernels.tile_columns * b.tile_step,
+                       .K = K,
+                       .N = std::min<int64_t>(kernels.tile_columns, N - n),
+                       .ldb = b.ld,
+                       .ldc = ldc,
+                       .bias = bias == nullptr ? nullptr : bias + m,
+                       .accumulate = accumulate,
+                       .relu = relu});
+  };
+  // A panel is half as large as a tile of B: it stays in L1 while the tiles come from L2, in the
+  // order in which C lies in memory. Where they are too many for L2, each is read once.
+  constexpr int64_t kL2Floats = int64_t{192} << 10;
+  if (K * N <= kL2Floats) {
     for (int64_t m = 0; m < panels.M; m += panels.rows) {
-      kernels.gemm_tile(std::min(panels.rows, panels.M - m),
-                        {.c = c + m * ldc + n,
-                         .a = packed + m * K,
-                         .b = b.data + tile * b.tile_step,
-                         .K = K,
-                         .N = std::min<int64_t>(kernels.tile_columns, N - n),
-                         .ldb = b.ld,
-                         .ldc = ldc,
-                         .bias = bias == nullptr ? nullptr : bias + m,
-                         .accumulate = accumulate,
-                         .relu = relu});
+      for (int64_t n = 0; n < N; n += kernels.tile_columns) multiply_tile(m, n);
+    }
+  } else {
+    for (int64_t n = 0; n < N; n += kernels.tile_columns) {
+      for (int64_t m = 0; m < panels.M; m += panels.rows) multiply_tile(m, n);
     }
   }
 }
@@ -85,6 +95,9 @@ inline int64_t round_up(int64_t size, int64_t multiple) {
 // Depth of a packed block: with 14 rows and 32 columns a tile's operands are 14 + 32 KiB, which L1
 // and L2 hold between them.
 constexpr int64_t kDepth = 256;
+
+// Of gemm's own blocks, whose B stays in L2 and not in L1: C is read and written less often.
+constexpr int64_t kGemmDepth = 512;
 
 // Of a convolution's block of patches: 384 KiB, within L2.
 constexpr int64_t kBlockFloats = int64_t{96} << 10;

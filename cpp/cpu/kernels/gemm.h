@@ -19,13 +19,16 @@ constexpr int kTileRows = 6, kDotRows = 2, kDotColumns = 4;
 #endif
 constexpr int kTileVectors = 2;
 
+// Every loop over rows and vectors is unrolled, or the sums would live in memory.
 template <int Rows, int Vectors>
 static void tile(const GemmTile& t) {
   Vec sum[Rows][Vectors];
+#pragma GCC unroll 14
   for (int i = 0; i < Rows; ++i) {
-    for (int j = 0; j < Vectors; ++j) {
-      sum[i][j] = t.bias != nullptr ? broadcast(t.bias[i]) : Vec{};
-    }
+    __builtin_prefetch(t.c + i * t.ldc, 1);  // C is needed when the sums are there
+    __builtin_prefetch(t.c + i * t.ldc + Vectors * kLanes - 1, 1);
+#pragma GCC unroll 2
+    for (int j = 0; j < Vectors; ++j) sum[i][j] = Vec{};
   }
   const float* a = t.a;
   const float* b = t.b;
@@ -40,18 +43,24 @@ static void tile(const GemmTile& t) {
       for (int j = 0; j < Vectors; ++j) sum[i][j] += factor * row[j];
     }
   }
+  const bool accumulate = t.accumulate, rectify = t.relu;
+  const int64_t last = t.N - (Vectors - 1) * kLanes, ldc = t.ldc;  // columns of the last vector
+  const float* const bias = t.bias;
+  float* c = t.c;
 #pragma GCC unroll 14
-  for (int i = 0; i < Rows; ++i) {
+  for (int i = 0; i < Rows; ++i, c += ldc) {
 #pragma GCC unroll 2
     for (int j = 0; j < Vectors; ++j) {
-      float* c = t.c + i * t.ldc + j * kLanes;
-      const int64_t columns = t.N - j * kLanes;
-      if (columns >= kLanes) {
-        const Vec total = t.accumulate ? load(c) + sum[i][j] : sum[i][j];
-        store(c, t.relu ? relu(total) : total);
-      } else if (columns > 0) {
-        const Vec total = t.accumulate ? load_first(c, columns) + sum[i][j] : sum[i][j];
-        store_first(c, t.relu ? relu(total) : total, columns);
+      float* const to = c + j * kLanes;
+      const bool whole = j + 1 < Vectors || last == kLanes;
+      Vec total = sum[i][j];
+      if (bias != nullptr) total += broadcast(bias[i]);
+      if (accumulate) total += whole ? load(to) : load_first(to, last);
+      if (rectify) total = relu(total);
+      if (whole) {
+        store(to, total);
+      } else {
+        store_first(to, total, last);
       }
     }
   }
@@ -142,6 +151,16 @@ static void transpose(float* to, int64_t ld_to, const float* from, int64_t ld_fr
         }
       }
     }
+  }
+}
+
+/// to[r * ld_to + c] = from[r * ld_from + c] for r < rows, c < columns.
+static void copy(float* to, int64_t ld_to, const float* from, int64_t ld_from, int64_t rows,
+                 int64_t columns) {
+  for (int64_t r = 0; r < rows; ++r, to += ld_to, from += ld_from) {
+    int64_t c = 0;
+    for (; c + kLanes <= columns; c += kLanes) store(to + c, load(from + c));
+    if (c < columns) store_first(to + c, load_first(from + c, columns - c), columns - c);
   }
 }
 

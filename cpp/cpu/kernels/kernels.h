@@ -149,6 +149,8 @@ struct Kernels {
   void (*gemm_dot)(int64_t rows, int64_t columns, const GemmDot& t);
   void (*transpose)(float* to, int64_t ld_to, const float* from, int64_t ld_from, int64_t rows,
                     int64_t columns);
+  void (*copy)(float* to, int64_t ld_to, const float* from, int64_t ld_from, int64_t rows,
+               int64_t columns);
 
   // conv2d.h
   void (*im2col)(float* col, int64_t ld, const float* x, const Conv2dShape& s, int64_t k0,

@@ -31,6 +31,7 @@ extern const Kernels kernels = {
     .gemm_tile = gemm_tile,
     .gemm_dot = gemm_dot,
     .transpose = transpose,
+    .copy = copy,
 
     .im2col = im2col,
     .col2im = col2im,
