@@ -95,15 +95,14 @@ void run_backward_data(Conv2dAlgorithm algorithm, float* dx, const float* dy, co
 
 }  // namespace
 
-int64_t conv2d_prepared_size(Conv2dPass pass, const Conv2dShape& s) {
-  const Conv2dAlgorithm algorithm = conv2d_algorithm(pass, s);
+int64_t conv2d_prepared_size(Conv2dAlgorithm algorithm, Conv2dPass pass, const Conv2dShape& s) {
   if (pass == Conv2dPass::forward) return conv2d_forward_of(algorithm, pass).weights_size(s);
   if (!by_turning(algorithm, s)) return s.K * s.CRS();
   return conv2d_forward_of(algorithm, pass).weights_size(turned_shape(s));
 }
 
-void conv2d_prepare(Conv2dPass pass, float* prepared, const float* w, const Conv2dShape& s) {
-  const Conv2dAlgorithm algorithm = conv2d_algorithm(pass, s);
+void conv2d_prepare(Conv2dAlgorithm algorithm, Conv2dPass pass, float* prepared, const float* w,
+                    const Conv2dShape& s) {
   const Conv2dForward& forward = conv2d_forward_of(algorithm, pass);
   if (pass == Conv2dPass::forward) {
     forward.prepare_weights(prepared, w, s);
@@ -116,18 +115,17 @@ void conv2d_prepare(Conv2dPass pass, float* prepared, const float* w, const Conv
   }
 }
 
-void conv2d_forward_prepared(float* y, const float* x, const float* prepared,
-                             const Conv2dFinish& finish, const Conv2dShape& s) {
+void conv2d_forward_prepared(Conv2dAlgorithm algorithm, float* y, const float* x,
+                             const float* prepared, const Conv2dFinish& finish,
+                             const Conv2dShape& s) {
   if (s.N * s.K * s.PQ() == 0) return;
-  const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::forward, s);
   const Trace trace = traced("conv2d_forward", s, name_of(algorithm));
   conv2d_forward_of(algorithm, Conv2dPass::forward).run(y, x, prepared, finish, s);
 }
 
-void conv2d_backward_data_prepared(float* dx, const float* dy, const float* prepared,
-                                   const Conv2dShape& s) {
+void conv2d_backward_data_prepared(Conv2dAlgorithm algorithm, float* dx, const float* dy,
+                                   const float* prepared, const Conv2dShape& s) {
   if (s.N * s.C * s.H * s.W == 0) return;
-  const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::backward_data, s);
   const Trace trace = traced("conv2d_backward_data", s, name_of(algorithm));
   run_backward_data(algorithm, dx, dy, prepared, s);
 }
@@ -137,8 +135,8 @@ void conv2d_forward(float* y, const float* x, const float* w, const float* b,
   if (s.N * s.K * s.PQ() == 0) return;
   const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::forward, s);
   const Trace trace = traced("conv2d_forward", s, name_of(algorithm));
-  const Scratch prepared(conv2d_prepared_size(Conv2dPass::forward, s));
-  conv2d_prepare(Conv2dPass::forward, prepared.get(), w, s);
+  const Scratch prepared(conv2d_prepared_size(algorithm, Conv2dPass::forward, s));
+  conv2d_prepare(algorithm, Conv2dPass::forward, prepared.get(), w, s);
   conv2d_forward_of(algorithm, Conv2dPass::forward).run(y, x, prepared.get(), {.bias = b}, s);
 }
 
@@ -146,8 +144,8 @@ void conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv
   if (s.N * s.C * s.H * s.W == 0) return;
   const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::backward_data, s);
   const Trace trace = traced("conv2d_backward_data", s, name_of(algorithm));
-  const Scratch prepared(conv2d_prepared_size(Conv2dPass::backward_data, s));
-  conv2d_prepare(Conv2dPass::backward_data, prepared.get(), w, s);
+  const Scratch prepared(conv2d_prepared_size(algorithm, Conv2dPass::backward_data, s));
+  conv2d_prepare(algorithm, Conv2dPass::backward_data, prepared.get(), w, s);
   run_backward_data(algorithm, dx, dy, prepared.get(), s);
 }
 

@@ -15,6 +15,7 @@
 namespace striate::plan {
 namespace {
 
+using cpu::Conv2dAlgorithm;
 using cpu::Conv2dPass;
 using cpu::Scratch;
 
@@ -60,11 +61,11 @@ bool pools_within(const Conv2dShape& s, const Conv2d& o) {
       (pool.ceil_mode && (s.P % 2 != 0 || s.Q % 2 != 0))) {
     return false;
   }
-  const auto direct = [&](Conv2dPass pass) {
-    return conv2d_algorithm(pass, s) == cpu::Conv2dAlgorithm::direct;
-  };
-  return direct(Conv2dPass::forward) && direct(Conv2dPass::backward_weight) &&
-         direct(Conv2dPass::backward_data);
+  for (const auto pass :
+       {Conv2dPass::forward, Conv2dPass::backward_weight, Conv2dPass::backward_data}) {
+    if (conv2d_algorithm(pass, s) != Conv2dAlgorithm::direct) return false;
+  }
+  return true;
 }
 
 class Conv2dStep final : public Step {
@@ -72,12 +73,12 @@ class Conv2dStep final : public Step {
   Conv2dStep(const Dims& x, const Conv2d& o)
       : Step({x}, output_of(shape_of(x, o), o)), shape_(shape_of(x, o)), options_(o) {
     if (o.pool) pool_ = pool_shape({shape_.K, shape_.P, shape_.Q}, *o.pool);
+    forward_ = conv2d_algorithm(Conv2dPass::forward, shape_);
+    backward_data_ = conv2d_algorithm(Conv2dPass::backward_data, shape_);
     pools_within_ = pools_within(shape_, o);
   }
 
-  std::string algorithm() const override {
-    return name_of(conv2d_algorithm(Conv2dPass::forward, shape_));
-  }
+  std::string algorithm() const override { return name_of(forward_); }
   int64_t multiply_adds() const override { return map_size() * shape_.CRS(); }
   std::vector<int64_t> parameter_sizes() const override {
     std::vector<int64_t> sizes{shape_.K * shape_.CRS()};
@@ -87,10 +88,10 @@ class Conv2dStep final : public Step {
 
   bool forward_reads(std::size_t i) const override { return i > 0; }
   int64_t prepared_size() const override {
-    return conv2d_prepared_size(Conv2dPass::forward, shape_);
+    return conv2d_prepared_size(forward_, Conv2dPass::forward, shape_);
   }
   void prepare(float* prepared, const float* const* params) const override {
-    conv2d_prepare(Conv2dPass::forward, prepared, params[0], shape_);
+    conv2d_prepare(forward_, Conv2dPass::forward, prepared, params[0], shape_);
   }
   void forward(const Forward& c) const override {
     if (pools_within_) {
@@ -100,7 +101,7 @@ class Conv2dStep final : public Step {
     const Scratch map(options_.pool ? c.n * map_size() : 0);
     float* const y = options_.pool ? map.get() : c.y;
     cpu::conv2d_forward_prepared(
-        y, c.x[0], c.prepared,
+        forward_, y, c.x[0], c.prepared,
         {.bias = options_.bias ? c.params[1] : nullptr, .relu = options_.relu}, images(c.n));
     if (options_.pool) cpu::max_pool2d_forward(c.y, c.saved, y, images_of(pool_, c.n));
   }
@@ -111,10 +112,10 @@ class Conv2dStep final : public Step {
   int64_t saved_size() const override { return options_.pool ? y_size() : 0; }
   int64_t prepared_backward_size() const override {
     if (pools_within_) return 0;
-    return conv2d_prepared_size(Conv2dPass::backward_data, shape_);
+    return conv2d_prepared_size(backward_data_, Conv2dPass::backward_data, shape_);
   }
   void prepare_backward(float* prepared, const float* const* params) const override {
-    conv2d_prepare(Conv2dPass::backward_data, prepared, params[0], shape_);
+    conv2d_prepare(backward_data_, Conv2dPass::backward_data, prepared, params[0], shape_);
   }
   void backward(const Backward& c) const override {
     if (pools_within_) return backward_within(c);
@@ -132,7 +133,8 @@ class Conv2dStep final : public Step {
     const Conv2dShape s = images(c.n);
     if (c.dparams[0] != nullptr) cpu::conv2d_backward_weight(c.dparams[0], dy, c.x, s);
     if (options_.bias && c.dparams[1] != nullptr) cpu::conv2d_backward_bias(c.dparams[1], dy, s);
-    if (c.dx != nullptr) cpu::conv2d_backward_data_prepared(c.dx, dy, c.prepared, s);
+    if (c.dx != nullptr)
+      cpu::conv2d_backward_data_prepared(backward_data_, c.dx, dy, c.prepared, s);
   }
 
  private:
@@ -158,7 +160,8 @@ class Conv2dStep final : public Step {
   Conv2dShape shape_;
   Conv2d options_;
   Pool2dShape pool_{};
-  bool pools_within_ = false;
+  Conv2dAlgorithm forward_, backward_data_;
+  bool pools_within_;
 };
 
 }  // namespace

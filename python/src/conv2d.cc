@@ -7,8 +7,6 @@
 #include "arrays.h"
 #include "backend.h"
 #include "cpu/conv2d_algorithm.h"
-#include "cpu/conv2d_pool.h"
-#include "cpu/memory.h"
 #include "ops.h"
 
 namespace striate::bindings {
@@ -64,82 +62,10 @@ Conv2dShape checked_shape(const char* op, const Input<T>& x, const Input<T>& w, 
   return s;
 }
 
-// The name of the algorithm that the CPU takes for one pass, by the shape.
-std::string algorithm_of(const std::string& pass, const Input<float>& x, const Input<float>& w,
-                         Pair stride, Pads pads, Pair dilation, int64_t groups) {
-  const char* const name = "conv2d_algorithm";
-  const auto s = checked_shape(name, x, w, stride, pads, dilation, groups);
-  const std::pair<const char*, cpu::Conv2dPass> passes[] = {
-      {"forward", cpu::Conv2dPass::forward},
-      {"backward_data", cpu::Conv2dPass::backward_data},
-      {"backward_weight", cpu::Conv2dPass::backward_weight}};
-  for (const auto& [known, value] : passes) {
-    if (pass == known) return cpu::name_of(cpu::conv2d_algorithm(value, s));
-  }
-  fail(name, "pass must be 'forward', 'backward_data' or 'backward_weight', got '" + pass + "'");
-}
-
-// max_pool2d(relu(conv2d(x)), 2) as one op, (y, indices), and with dy its gradients,
-// (y, indices, dx, dw, db). Both at once: no index of the caller's is trusted.
-py::tuple conv2d_relu_pool(const Input<float>& x, const Input<float>& w, const Input<float>& b,
-                           Pair stride, Pads pads, Pair dilation, int64_t groups,
-                           const OptionalInput<float>& dy) {
-  const char* const name = "conv2d_relu_pool";
-  const auto s = checked_shape(name, x, w, stride, pads, dilation, groups);
-  b.expect_shape({s.K}, "one for each output channel of weight");
-  const Shape pooled = {s.N, s.K, s.P / 2, s.Q / 2};
-  if (dy) (*dy).expect_shape(pooled, "that of the pooled map");
-  for (const auto pass : {cpu::Conv2dPass::forward, cpu::Conv2dPass::backward_weight}) {
-    if (!cpu::direct_can_run(pass, s)) fail(name, "direct convolution cannot run this shape");
-  }
-  const cpu::Scratch packed(cpu::direct_weights_size(s));
-  cpu::direct_prepare_weights(packed.get(), w.data(), s);
-  float* y = nullptr;
-  const py::object indices = written<int32_t>(pooled, [](int32_t*) {});
-  auto* const index = static_cast<int32_t*>(py::array(indices).mutable_data());
-  const py::object out = written<float>(pooled, [&](float* to) {
-    cpu::direct_conv2d_pool_forward(y = to, index, x.data(), packed.get(), b.data(), s);
-  });
-  if (!dy) return py::make_tuple(out, indices);
-  const cpu::PooledGradient gradient{(*dy).data(), index, y};
-  const py::object dx = written<float>(x.shape(), [&](float* to) {
-    cpu::direct_conv2d_pool_backward_data(to, gradient, w.data(), s);
-  });
-  float* bias = nullptr;
-  const py::object db = written<float>({s.K}, [&](float* to) { bias = to; });
-  const py::object dw = written<float>(w.shape(), [&](float* to) {
-    cpu::direct_conv2d_pool_backward_weight(to, bias, gradient, x.data(), s);
-  });
-  return py::make_tuple(out, indices, dx, dw, db);
-}
-
 }  // namespace
 
 template <class T>
 void register_conv2d(py::module_& m) {
-  if constexpr (std::is_same_v<T, float>) {
-    m.def(
-        "conv2d_algorithm",
-        [](const std::string& pass, const py::object& input, const py::object& weight, Pair stride,
-           Pads padding, Pair dilation, int64_t groups) {
-          const char* const name = "conv2d_algorithm";
-          const Input<T> x(input, name, "input"), w(weight, name, "weight");
-          return algorithm_of(pass, x, w, stride, padding, dilation, groups);
-        },
-        py::arg("pass_"), py::arg("input"), py::arg("weight"), py::arg("stride"),
-        py::arg("padding"), py::arg("dilation"), py::arg("groups"));
-    m.def(
-        "conv2d_relu_pool",
-        [](const py::object& input, const py::object& weight, const py::object& bias, Pair stride,
-           Pads padding, Pair dilation, int64_t groups, const py::object& grad) {
-          const char* const name = "conv2d_relu_pool";
-          const Input<T> x(input, name, "input"), w(weight, name, "weight"), b(bias, name, "bias");
-          const OptionalInput<T> dy(grad, name, "dy");
-          return conv2d_relu_pool(x, w, b, stride, padding, dilation, groups, dy);
-        },
-        py::arg("input"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
-        py::arg("dilation"), py::arg("groups"), py::arg("dy"));
-  }
   m.def(
       "conv2d_forward",
       [](const py::object& input, const py::object& weight, const py::object& bias, Pair stride,
