@@ -1,9 +1,11 @@
-// conv2d: the three passes over the layers of LeNet-5 (batch 64) and AlexNet (batch 16).
+// conv2d: the three passes over the layers of LeNet-5 (batch 64) and AlexNet (batch 16), by the
+// algorithm that is chosen and by each that can run them. FLOP are those of the definition.
 #include "striate/conv2d.h"
 
 #include <memory>
 
 #include "bench/common.h"
+#include "cpu/conv2d_algorithm.h"
 
 namespace {
 
@@ -51,16 +53,26 @@ int main(int argc, char** argv) {
     const auto a =
         std::make_shared<Arrays>(Arrays{numbers(s.N * s.C * s.H * s.W), numbers(s.K * s.CRS()),
                                         numbers(s.K), numbers(s.N * s.K * s.PQ())});
-    const std::string name = std::string("conv2d/") + layer.name;
-    striate::bench::add(name + "/forward", flop, [=] {
-      striate::cpu::conv2d_forward(a->y.data(), a->x.data(), a->w.data(), a->b.data(), s);
-    });
-    striate::bench::add(name + "/backward_data", flop, [=] {
-      striate::cpu::conv2d_backward_data(a->x.data(), a->y.data(), a->w.data(), s);
-    });
-    striate::bench::add(name + "/backward_weight", flop, [=] {
-      striate::cpu::conv2d_backward_weight(a->w.data(), a->y.data(), a->x.data(), s);
-    });
+    for (const char* const algorithm : {"auto", "gemm", "winograd"}) {
+      const auto add = [&](striate::cpu::Conv2dPass pass, const char* pass_name, auto run) {
+        striate::cpu::set_conv2d_algorithm(algorithm);
+        const std::string taken = striate::cpu::name_of(striate::cpu::conv2d_algorithm(pass, s));
+        const std::string word = algorithm;
+        if (word != "auto" && word != taken) return;  // it cannot run this shape
+        striate::bench::add(std::string("conv2d/") + layer.name + "/" + pass_name + "/" + algorithm,
+                            flop, [=] {
+                              striate::cpu::set_conv2d_algorithm(word);
+                              run();
+                            });
+      };
+      add(striate::cpu::Conv2dPass::forward, "forward", [=] {
+        striate::cpu::conv2d_forward(a->y.data(), a->x.data(), a->w.data(), a->b.data(), s);
+      });
+      add(striate::cpu::Conv2dPass::backward_data, "backward_data",
+          [=] { striate::cpu::conv2d_backward_data(a->x.data(), a->y.data(), a->w.data(), s); });
+      add(striate::cpu::Conv2dPass::backward_weight, "backward_weight",
+          [=] { striate::cpu::conv2d_backward_weight(a->w.data(), a->y.data(), a->x.data(), s); });
+    }
   }
   return striate::bench::run(argc, argv);
 }
