@@ -95,7 +95,7 @@ class Layout {
 // Output rows of a piece: few enough that a large image makes many pieces, and that what they read
 // stays in the cache.
 int64_t rows_of_piece(const Conv2dShape& s) {
-  constexpr int64_t kMostWork = 4 << 20;  // multiplications
+  constexpr int64_t kMostWork = 8 << 20;  // multiplications
   const int64_t row_work = s.K / s.G * s.Q * s.CRS(), row_floats = s.C / s.G * s.stride_h * s.W;
   return even_part(s.P,
                    std::max<int64_t>(1, std::min(kMostWork / row_work, kBlockFloats / row_floats)));
@@ -104,7 +104,9 @@ int64_t rows_of_piece(const Conv2dShape& s) {
 }  // namespace
 
 bool direct_can_run(Conv2dPass pass, const Conv2dShape& s) {
-  if (pass != Conv2dPass::forward && s.dilation_w != 1) return false;
+  const bool stride_1 = s.stride_h == 1 && s.stride_w == 1;
+  if (pass == Conv2dPass::backward_weight && s.dilation_w != 1) return false;
+  if (pass == Conv2dPass::backward_data && !stride_1 && s.dilation_w != 1) return false;
   constexpr int64_t kMost = int64_t{1} << 24;  // offsets of taps are 32 bits
   const int64_t height = s.H + s.P * s.stride_h + s.R * s.dilation_h;
   const int64_t width = s.W + s.Q * s.stride_w + s.S * s.dilation_w;
@@ -114,8 +116,9 @@ bool direct_can_run(Conv2dPass pass, const Conv2dShape& s) {
 
 bool direct_is_best(Conv2dPass pass, const Conv2dShape& s) {
   constexpr int64_t kFewChannels = 16;
-  (void)pass;
-  return s.C / s.G <= kFewChannels && s.R * s.S > 1;
+  if (s.C / s.G > kFewChannels || s.R * s.S == 1) return false;
+  const bool stride_1 = s.stride_h == 1 && s.stride_w == 1;
+  return pass != Conv2dPass::backward_data || stride_1 || direct_spreads_data(s);
 }
 
 int64_t direct_weights_size(const Conv2dShape& s) {
@@ -150,7 +153,7 @@ struct Output {
 
 void run_forward(const Output& out, const float* x, const float* packed, const Conv2dFinish& finish,
                  const Conv2dShape& s) {
-  constexpr int64_t kTileFloats = 8192;  // outputs that wait to be turned or pooled
+  constexpr int64_t kTileFloats = 12288;  // outputs that wait to be turned or pooled
   constexpr int64_t kLeastWork = 1 << 19;
   const Kernels& kernel = kernels();
   const Blocks blocks(kernel, s);

@@ -1,9 +1,12 @@
-// What the passes of direct convolution share: the padded copy of an image.
+// What the passes of direct convolution share: the padded copy of an image, the parts of a batch.
 #pragma once
 
 #include <algorithm>
 
 #include "cpu/isa.h"
+#include "cpu/memory.h"
+#include "cpu/packed.h"
+#include "cpu/parallel.h"
 #include "striate/conv2d.h"
 
 namespace striate::cpu {
@@ -50,5 +53,37 @@ class DirectRows {
   const Conv2dShape& s;
   int64_t phases, rows;
 };
+
+/// Parts of the batch whose sums of the weights' gradient are added in order: at most 16, as many as
+/// 16 MiB of sums allow, and none of less work than adding up its sums is worth.
+struct DirectParts {
+  int64_t size, images, count;
+
+  explicit DirectParts(const Conv2dShape& s) : size(s.K * s.CRS()) {
+    constexpr int64_t kMostFloats = 4 << 20, kLeastWork = 1 << 20;  // multiplications
+    const int64_t most =
+        std::clamp<int64_t>(std::min(kMostFloats / size, s.N * s.PQ() * size / kLeastWork), 1, 16);
+    images = even_part(s.N, (s.N + most - 1) / most);
+    count = (s.N + images - 1) / images;
+  }
+
+  /// Where the parts' sums go, one after the other: dw itself if there is but one.
+  float* sums(float* dw, const Scratch& scratch) const { return count > 1 ? scratch.get() : dw; }
+  int64_t scratch() const { return count > 1 ? count * size : 0; }
+
+  void add(float* dw, const float* sums) const {
+    if (count == 1) return;
+    parallel_for(size, streaming_grain(4 * count), [&](int64_t begin, int64_t end) {
+      std::copy(sums + begin, sums + end, dw + begin);
+      for (int64_t i = 1; i < count; ++i) {
+        kernels().add(dw + begin, sums + i * size + begin, end - begin);
+      }
+    });
+  }
+};
+
+/// The gradient of the weights for a dy that is mostly not zero.
+void direct_conv2d_backward_weight_dense(float* dw, const float* dy, const float* x,
+                                         const Conv2dShape& s);
 
 }  // namespace striate::cpu

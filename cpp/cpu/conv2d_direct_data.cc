@@ -103,9 +103,13 @@ void spread(float* dx, const Turn& turn, const float* w, const Conv2dShape& s) {
 }  // namespace
 
 // A pixel of dy multiplies S * C floats a kernel row and output channel, and then adds them to dx:
-// it needs a vector of the former, and enough of the latter.
+// it needs a vector of the former, enough of the latter, and all the weights in L1.
 bool direct_spreads_data(const Conv2dShape& s) {
-  return s.S * (s.C / s.G) >= kernels().lanes && s.K / s.G >= 8;
+  constexpr int64_t kMostFloats = 6144;
+  const int64_t row = s.S * (s.C / s.G), K = s.K / s.G;
+  const int lanes = kernels().lanes;
+  return s.dilation_w == 1 && row >= lanes && K >= 8 &&
+         K * s.R * round_up(row, lanes) <= kMostFloats;
 }
 
 void direct_conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s) {

@@ -1,5 +1,5 @@
-// conv2d's gradient of the weights without patches, for few input channels: every element of dy
-// that is not zero adds a patch of x to the sums of its output channel (kernels/
+// conv2d's gradient of the weights without patches, for few input channels. If most of dy is zero,
+// every element that is not adds a patch of x to the sums of its output channel (kernels/
 // conv2d_direct_backward.h). Elements are taken in order, over a fixed part of the batch; the parts'
 // sums are added in order.
 #include <algorithm>
@@ -51,9 +51,10 @@ class Images {
 };
 
 // Whether so few elements of dy's first image differ from zero that taking them one by one pays:
-// a patch of 5 columns uses 5 lanes of 8, and each of its loads serves one multiplication only.
+// each load serves one multiplication only, and of a run's lanes only S are of use. (Seen at S = 5:
+// a third of dy costs as much one by one as all of it by direct_add_taps.)
 bool mostly_zeros(const Kernels& kernels, const float* dy, const Conv2dShape& s) {
-  constexpr double kDense = 0.4;
+  const double most = 0.5 * static_cast<double>(s.S) / static_cast<double>(round_up(s.S, kRun));
   const Scratch list(3 * (s.PQ() + kernels.lanes));
   auto* const ints = reinterpret_cast<int32_t*>(list.get());
   std::fill_n(ints, s.PQ(), 0);
@@ -63,7 +64,7 @@ bool mostly_zeros(const Kernels& kernels, const float* dy, const Conv2dShape& s)
                                      list.get() + 2 * (s.PQ() + kernels.lanes), dy + k * s.PQ(),
                                      ints, s.PQ());
   }
-  return static_cast<double>(found) <= kDense * static_cast<double>(s.K * s.PQ());
+  return static_cast<double>(found) <= most * static_cast<double>(s.K * s.PQ());
 }
 
 // list(at, value, plane, place): lists what is not zero of one of dy's planes; returns how many.
@@ -73,21 +74,16 @@ void add_weight(float* dw, float* db, const List& list, const float* x, const Co
   const int64_t K = s.K / s.G, C = s.C / s.G, size = s.K * s.CRS();
   const int64_t runs = (s.S + kRun - 1) / kRun, sums_channel = runs * s.R * kRun;
 
-  // At most 16 parts of the batch, and as many as 16 MiB of partial sums allow; none of them of
-  // less work than adding up its sums is worth.
-  constexpr int64_t kLeastWork = 1 << 20, kMostWork = 64 << 20;  // multiplications
-  const int64_t image_work = s.PQ() * size;
-  const int64_t most_parts = std::clamp<int64_t>(
-      std::min((int64_t{4} << 20) / size, s.N * image_work / kLeastWork), 1, 16);
-  const int64_t part = even_part(s.N, (s.N + most_parts - 1) / most_parts);
-  const int64_t parts = (s.N + part - 1) / part;
+  constexpr int64_t kMostWork = 64 << 20;  // multiplications
+  const DirectParts parts_of_batch(s);
+  const int64_t part = parts_of_batch.images, parts = parts_of_batch.count;
   const Images images(s, part);
   const int64_t channels =
       even_part(K, std::max<int64_t>(1, kMostWork / (part * s.PQ() * s.CRS())));
   const int64_t blocks = (K + channels - 1) / channels;
-  const Scratch partial(parts > 1 ? parts * size : 0), places(images.at_once * s.PQ());
+  const Scratch partial(parts_of_batch.scratch()), places(images.at_once * s.PQ());
   const Scratch bias_sums(db != nullptr ? 2 * parts * s.K : 0);
-  float* const to = parts > 1 ? partial.get() : dw;
+  float* const to = parts_of_batch.sums(dw, partial);
 
   auto* const bias_sum = reinterpret_cast<double*>(bias_sums.get());
   auto* const place = reinterpret_cast<int32_t*>(places.get());
@@ -147,11 +143,7 @@ void add_weight(float* dw, float* db, const List& list, const float* x, const Co
     for (int64_t i = 0; i < parts; ++i) total += bias_sum[i * s.K + k];
     db[k] = static_cast<float>(total);
   }
-  if (parts == 1) return;
-  parallel_for(size, streaming_grain(4 * parts), [&](int64_t begin, int64_t end) {
-    std::copy(to + begin, to + end, dw + begin);
-    for (int64_t i = 1; i < parts; ++i) kernel.add(dw + begin, to + i * size + begin, end - begin);
-  });
+  parts_of_batch.add(dw, to);
 }
 
 }  // namespace
@@ -159,7 +151,11 @@ void add_weight(float* dw, float* db, const List& list, const float* x, const Co
 void direct_conv2d_backward_weight(float* dw, const float* dy, const float* x,
                                    const Conv2dShape& s) {
   const Kernels& kernel = kernels();
-  if (!mostly_zeros(kernel, dy, s)) return gemm_conv2d_backward_weight(dw, dy, x, s);
+  const int64_t K = s.K / s.G;
+  const bool fill_lanes = 3 * K >= kernel.lanes;
+  if (fill_lanes && !mostly_zeros(kernel, dy, s)) {
+    return direct_conv2d_backward_weight_dense(dw, dy, x, s);
+  }
   add_weight(
       dw, nullptr,
       [&](int32_t* at, float* value, int64_t plane, const int32_t* place) {

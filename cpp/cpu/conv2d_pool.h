@@ -8,6 +8,9 @@
 //   backward_weight   dw, db of the convolution from the gradient of the pooled map
 //   backward_data     dx likewise
 //
+// That is of LeNet-5's layers; where direct_spreads_data or the share of zeros in dy let the
+// separate ops take another way, sums are taken in another order.
+//
 // An odd last row or column of the convolution's output belongs to no window. Weights are prepared
 // by direct_prepare_weights (conv2d_algorithm.h). With STRIATE_CONV and by shape, conv2d_algorithm
 // tells whether `direct` is what the separate ops would take; direct_can_run whether it can.

@@ -142,9 +142,9 @@ static ChannelsTile* choose_channels(int64_t pixels, Ints<I...>) {
 /// to[c * ld_to + r] = from[r * ld_from + c]; nothing else is written.
 static void turn_channels(float* to, int64_t ld_to, const float* from, int64_t ld_from,
                           int64_t rows, int64_t columns) {
-  for (int64_t r = 0; r < rows; r += kLanes) {
-    const int64_t high = rows - r < kLanes ? rows - r : kLanes;
-    for (int64_t c = 0; c < columns; c += kLanes) {
+  for (int64_t c = 0; c < columns; c += kLanes) {
+    for (int64_t r = 0; r < rows; r += kLanes) {
+      const int64_t high = rows - r < kLanes ? rows - r : kLanes;
       Vec v[kLanes];
       for (int i = 0; i < kLanes; ++i) v[i] = i < high ? load(from + (r + i) * ld_from + c) : Vec{};
       transpose_square(v);
@@ -206,7 +206,10 @@ static void lay_out_row(float* to, const float* from, int64_t n, int64_t phases,
       store(to + 3 * phase_size + i, odds(odd, next_odd));
     }
   }
-  for (int64_t j = i * phases; j < n; ++j) to[j % phases * phase_size + j / phases] = from[j];
+  for (int64_t j = i * phases, phase = 0; j < n; ++j) {  // no divisions: a tail is a good part
+    to[phase * phase_size + i] = from[j];
+    if (++phase == phases) phase = 0, ++i;
+  }
 }
 
 static void direct_lay_out(float* to, const float* x, const DirectLayout& l) {

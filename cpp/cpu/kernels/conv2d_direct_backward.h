@@ -178,6 +178,88 @@ static void direct_add_patches(float* sums, const float* x, const DirectPatches&
   }
 }
 
+// The same for a dy that is mostly not zero: lanes are output channels, which stand last in dy, and
+// each step multiplies one or two vectors of them by the broadcast pixels under a few taps.
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kMostTaps = 14, kTapColumns = 7, kTapRows = 3;  // with two vectors of channels
+#else
+constexpr int kMostTaps = 6, kTapColumns = 6, kTapRows = 2;
+#endif
+
+template <int kVectors, int kRows, int kColumns>
+static void add_taps(const DirectTaps& t, float* sums, const float* x) {
+  Vec sum[kRows][kColumns][kVectors];
+#pragma GCC unroll 3
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 7
+    for (int s = 0; s < kColumns; ++s) {
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) {
+        sum[r][s][j] = load(sums + ((r * t.S + s) * kVectors + j) * kLanes);
+      }
+    }
+  }
+  const float* dy = t.dy;
+  for (int64_t p = 0; p < t.P; ++p) {
+    const float* at = x + p * t.x_row;
+    for (int64_t q = 0; q < t.Q; ++q, at += t.x_step, dy += kVectors * kLanes) {
+      Vec d[kVectors];
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) d[j] = load(dy + j * kLanes);
+      const float* row = at;
+#pragma GCC unroll 3
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 7
+        for (int s = 0; s < kColumns; ++s) {
+          const Vec pixel = broadcast(row[s]);
+#pragma GCC unroll 2
+          for (int j = 0; j < kVectors; ++j) sum[r][s][j] += pixel * d[j];
+        }
+        row += t.x_tap_row;
+      }
+    }
+  }
+#pragma GCC unroll 3
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 7
+    for (int s = 0; s < kColumns; ++s) {
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) {
+        store(sums + ((r * t.S + s) * kVectors + j) * kLanes, sum[r][s][j]);
+      }
+    }
+  }
+}
+
+using AddTaps = void(const DirectTaps&, float* sums, const float* x);
+
+template <int kVectors, int... I>
+static AddTaps* choose_add_taps(int64_t rows, int64_t columns, Ints<I...>) {
+  static constexpr AddTaps* all[] = {
+      add_taps<kVectors, I / kTapColumns + 1, I % kTapColumns + 1>...};
+  return all[(rows - 1) * kTapColumns + columns - 1];
+}
+
+/// sums[c][r][s][channels, padded to whole vectors] += x * dy over the pixels of some rows.
+static void direct_add_taps(int64_t channels, float* sums, const DirectTaps& t) {
+  const int64_t vectors = (channels + kLanes - 1) / kLanes, width = vectors * kLanes;
+  const int64_t cuts = (t.S + kTapColumns - 1) / kTapColumns, columns = (t.S + cuts - 1) / cuts;
+  const int64_t fit = kMostTaps / columns, most = fit < 1 ? 1 : fit < kTapRows ? fit : kTapRows;
+  for (int64_t c = 0; c < t.C; ++c) {
+    for (int64_t r = 0; r < t.R; r += most) {
+      const int64_t high = t.R - r < most ? t.R - r : most;
+      for (int64_t s = 0; s < t.S; s += columns) {
+        const int64_t wide = t.S - s < columns ? t.S - s : columns;
+        AddTaps* const add =
+            vectors == 1 ? choose_add_taps<1>(high, wide, MakeInts<kTapRows * kTapColumns>{})
+                         : choose_add_taps<2>(high, wide, MakeInts<kTapRows * kTapColumns>{});
+        add(t, sums + ((c * t.R + r) * t.S + s) * width, t.x + c * t.x_plane + r * t.x_tap_row + s);
+      }
+    }
+  }
+}
+
 // --- the gradient of x ---------------------------------------------------------------------------
 
 #if defined(__AVX512F__)

@@ -71,6 +71,13 @@ struct DirectPatches {
   int64_t x_row, x_plane, sums_channel;
 };
 
+/// Some rows of dy[P][Q][channels, padded to whole vectors], and the padded x under them.
+struct DirectTaps {
+  const float *dy, *x;
+  int64_t P, Q, C, R, S;
+  int64_t x_row, x_step, x_plane, x_tap_row;  // x_row, x_step: from one output to the next
+};
+
 /// What the pixels of dy[P][Q][K] owe to dx, whose channels stand last: pixel (p, q) adds rows of
 /// w_used floats (S * C, padded with zeros to w_row, whole vectors) from p * dx_step_h + q * dx_step_w on.
 struct DirectSpread {
@@ -249,6 +256,7 @@ struct Kernels {
   int64_t (*direct_nonzeros)(int32_t* at, float* value, const float* dy, const int32_t* place,
                              int64_t n);
   void (*direct_add_patches)(float* sums, const float* x, const DirectPatches& t);
+  void (*direct_add_taps)(int64_t channels, float* sums, const DirectTaps& t);
   int64_t (*direct_pooled_nonzeros)(int32_t* at, float* value, const DirectPooledDy& t,
                                     const int32_t* place, int64_t P, int64_t Q, int64_t plane_Q);
   void (*direct_pool_pixels)(int64_t channels, const DirectPool& t);

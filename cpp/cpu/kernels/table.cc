@@ -92,6 +92,7 @@ extern const Kernels kernels = {
 
     .direct_nonzeros = direct_nonzeros,
     .direct_add_patches = direct_add_patches,
+    .direct_add_taps = direct_add_taps,
     .direct_pooled_nonzeros = direct_pooled_nonzeros,
     .direct_pool_pixels = direct_pool_pixels,
     .direct_pool_channels = direct_pool_channels,
