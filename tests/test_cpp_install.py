@@ -99,6 +99,15 @@ def test_example(prefix: Path, tmp_path: Path) -> None:
     assert len((ROOT / "examples/cpp/main.cc").read_text().splitlines()) < 50
 
 
+def test_linear_on_packed_weights(prefix: Path, tmp_path: Path) -> None:
+    """What no binding shows: its header is internal, its symbols are hidden but in the archive."""
+    (archive,) = prefix.rglob("libstriate_cpu.a")
+    include = ["-I", ROOT / "cpp", "-I", ROOT / "cpp/include"]
+    source, program = ROOT / "tests/linear_prepared.cc", tmp_path / "linear_prepared"
+    run(COMPILER, "-std=c++20", "-O2", *include, source, archive, "-pthread", "-o", program)
+    assert run(program) == "right\n"
+
+
 PROJECT = """
 cmake_minimum_required(VERSION 3.26)
 project(consumer LANGUAGES CXX)

@@ -51,10 +51,11 @@ struct Tiles {
   int64_t ld, tile_step;
 };
 
-/// C[M, N] (+)= A B, plus bias[i] in row i unless it is nullptr; then, with relu, max(0, C).
+/// C[M, N] (+)= A B, plus bias[i] in row i and column_bias[j] in column j unless they are nullptr;
+/// then, with relu, max(0, C).
 inline void multiply(const Kernels& kernels, float* c, int64_t ldc, const float* packed,
                      const Panels& panels, int64_t K, const Tiles& b, int64_t N, const float* bias,
-                     bool accumulate, bool relu = false) {
+                     bool accumulate, bool relu = false, const float* column_bias = nullptr) {
   const auto multiply_tile = [&](int64_t m, int64_t n) {
     kernels.gemm_tile(std::min(panels.rows, panels.M - m),
                       {.c = c + m * ldc + n,
@@ -65,6 +66,7 @@ inline void multiply(const Kernels& kernels, float* c, int64_t ldc, const float*
                        .ldb = b.ld,
                        .ldc = ldc,
                        .bias = bias == nullptr ? nullptr : bias + m,
+                       .column_bias = column_bias == nullptr ? nullptr : column_bias + n,
                        .accumulate = accumulate,
                        .relu = relu});
   };

@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 
+#include "cpu/linear_prepared.h"
 #include "cpu/memory.h"
 #include "plan/steps.h"
 #include "striate/activation.h"
@@ -28,7 +29,19 @@ class LinearStep final : public Step {
     return sizes;
   }
 
+  // Training changes the weights after every batch, and gemm packs slices of them as it goes.
+  bool prepares_each_batch() const override { return false; }
+  bool forward_reads(std::size_t i) const override { return i > 0; }
+  int64_t prepared_size() const override { return cpu::linear_weights_size(rows(1)); }
+  void prepare(float* prepared, const float* const* params) const override {
+    cpu::linear_prepare_weights(prepared, params[0], rows(1));
+  }
   void forward(const Forward& c) const override {
+    if (c.prepared != nullptr) {
+      return cpu::linear_forward_prepared(c.y, c.x[0], c.prepared,
+                                          options_.bias ? c.params[1] : nullptr, options_.relu,
+                                          rows(c.n));
+    }
     cpu::linear_forward(c.y, c.x[0], c.params[0], options_.bias ? c.params[1] : nullptr, rows(c.n));
     if (options_.relu) cpu::relu_forward(c.y, c.y, c.n * y_size());
   }

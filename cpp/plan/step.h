@@ -81,6 +81,8 @@ class Step {
   virtual bool forward_reads(std::size_t) const { return true; }
   virtual int64_t prepared_size() const { return 0; }
   virtual void prepare(float*, const float* const*) const {}
+  /// Whether preparing pays for one batch. Else forward finds prepared == nullptr in training.
+  virtual bool prepares_each_batch() const { return true; }
   virtual void forward(const Forward& c) const = 0;
 
   // --- training; only for steps with one input ---

@@ -70,7 +70,7 @@ std::unique_ptr<Training::Saved> Training::forward(float* y, const float* x,
   for (const Segment& segment : segments(n)) {
     std::vector<std::unique_ptr<Scratch>> prepared(segment.end - segment.begin);
     for (std::size_t i = segment.begin; i < segment.end; ++i) {
-      if (steps_[i]->prepared_size() == 0) continue;
+      if (!steps_[i]->prepares_each_batch() || steps_[i]->prepared_size() == 0) continue;
       auto& to = prepared[i - segment.begin];
       to = std::make_unique<Scratch>(steps_[i]->prepared_size());
       steps_[i]->prepare(to->get(), params + first_param_[i]);

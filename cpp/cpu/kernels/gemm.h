@@ -46,6 +46,14 @@ static void tile(const GemmTile& t) {
   const bool accumulate = t.accumulate, rectify = t.relu;
   const int64_t last = t.N - (Vectors - 1) * kLanes, ldc = t.ldc;  // columns of the last vector
   const float* const bias = t.bias;
+  Vec in_columns[Vectors] = {};
+  if (t.column_bias != nullptr) {
+#pragma GCC unroll 2
+    for (int j = 0; j < Vectors; ++j) {
+      const float* const from = t.column_bias + j * kLanes;
+      in_columns[j] = j + 1 < Vectors || last == kLanes ? load(from) : load_first(from, last);
+    }
+  }
   float* c = t.c;
 #pragma GCC unroll 14
   for (int i = 0; i < Rows; ++i, c += ldc) {
@@ -55,6 +63,7 @@ static void tile(const GemmTile& t) {
       const bool whole = j + 1 < Vectors || last == kLanes;
       Vec total = sum[i][j];
       if (bias != nullptr) total += broadcast(bias[i]);
+      if (t.column_bias != nullptr) total += in_columns[j];
       if (accumulate) total += whole ? load(to) : load_first(to, last);
       if (rectify) total = relu(total);
       if (whole) {

@@ -25,9 +25,10 @@ struct GemmTile {
   const float* a;  // packed: a[k * rows + i]
   const float* b;  // b[k * ldb + j]; whole vectors are read, past N
   int64_t K, N, ldb, ldc;
-  const float* bias;  // what row i starts from, or nullptr
-  bool accumulate;    // add to C instead of writing it
-  bool relu;          // write 0 for what is negative
+  const float* bias;         // is added to row i, or nullptr
+  const float* column_bias;  // is added to column j, or nullptr
+  bool accumulate;           // add to C instead of writing it
+  bool relu;                 // write 0 for what is negative
 };
 
 /// C[i, j] (+)= sum over batch and k of A[batch, i, k] B[batch, j, k].
