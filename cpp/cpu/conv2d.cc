@@ -12,25 +12,6 @@
 namespace striate::cpu {
 namespace {
 
-Trace traced(const char* op, const Conv2dShape& s, const char* algorithm) {
-  return {op,
-          {{"N", s.N},
-           {"C", s.C},
-           {"H", s.H},
-           {"W", s.W},
-           {"K", s.K},
-           {"R", s.R},
-           {"S", s.S},
-           {"P", s.P},
-           {"Q", s.Q},
-           {"G", s.G},
-           {"stride", s.stride_h},
-           {"pad", s.pad_top},
-           {"dilation", s.dilation_h}},
-          {.flop = 2.0 * s.N * s.K * s.PQ() * s.CRS()},
-          algorithm};
-}
-
 // With stride 1 the gradient of x is a convolution itself: of dy, by the kernels turned by 180
 // degrees and their channels exchanged, with what the padding leaves of a full one.
 Conv2dShape turned_shape(const Conv2dShape& s) {
@@ -119,14 +100,14 @@ void conv2d_forward_prepared(Conv2dAlgorithm algorithm, float* y, const float* x
                              const float* prepared, const Conv2dFinish& finish,
                              const Conv2dShape& s) {
   if (s.N * s.K * s.PQ() == 0) return;
-  const Trace trace = traced("conv2d_forward", s, name_of(algorithm));
+  const Trace trace = trace_conv2d("conv2d_forward", s, algorithm);
   conv2d_forward_of(algorithm, Conv2dPass::forward).run(y, x, prepared, finish, s);
 }
 
 void conv2d_backward_data_prepared(Conv2dAlgorithm algorithm, float* dx, const float* dy,
                                    const float* prepared, const Conv2dShape& s) {
   if (s.N * s.C * s.H * s.W == 0) return;
-  const Trace trace = traced("conv2d_backward_data", s, name_of(algorithm));
+  const Trace trace = trace_conv2d("conv2d_backward_data", s, algorithm);
   run_backward_data(algorithm, dx, dy, prepared, s);
 }
 
@@ -134,7 +115,7 @@ void conv2d_forward(float* y, const float* x, const float* w, const float* b,
                     const Conv2dShape& s) {
   if (s.N * s.K * s.PQ() == 0) return;
   const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::forward, s);
-  const Trace trace = traced("conv2d_forward", s, name_of(algorithm));
+  const Trace trace = trace_conv2d("conv2d_forward", s, algorithm);
   const Scratch prepared(conv2d_prepared_size(algorithm, Conv2dPass::forward, s));
   conv2d_prepare(algorithm, Conv2dPass::forward, prepared.get(), w, s);
   conv2d_forward_of(algorithm, Conv2dPass::forward).run(y, x, prepared.get(), {.bias = b}, s);
@@ -143,7 +124,7 @@ void conv2d_forward(float* y, const float* x, const float* w, const float* b,
 void conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s) {
   if (s.N * s.C * s.H * s.W == 0) return;
   const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::backward_data, s);
-  const Trace trace = traced("conv2d_backward_data", s, name_of(algorithm));
+  const Trace trace = trace_conv2d("conv2d_backward_data", s, algorithm);
   const Scratch prepared(conv2d_prepared_size(algorithm, Conv2dPass::backward_data, s));
   conv2d_prepare(algorithm, Conv2dPass::backward_data, prepared.get(), w, s);
   run_backward_data(algorithm, dx, dy, prepared.get(), s);
@@ -157,7 +138,7 @@ void conv2d_backward_weight(float* dw, const float* dy, const float* x, const Co
     return;
   }
   const Conv2dAlgorithm algorithm = conv2d_algorithm(Conv2dPass::backward_weight, s);
-  const Trace trace = traced("conv2d_backward_weight", s, name_of(algorithm));
+  const Trace trace = trace_conv2d("conv2d_backward_weight", s, algorithm);
   switch (algorithm) {
     case Conv2dAlgorithm::gemm:
       return gemm_conv2d_backward_weight(dw, dy, x, s);

@@ -89,6 +89,25 @@ bool winograd_pays(Conv2dPass pass, const Conv2dShape& s) {
 
 }  // namespace
 
+Trace trace_conv2d(const char* op, const Conv2dShape& s, Conv2dAlgorithm algorithm) {
+  return {op,
+          {{"N", s.N},
+           {"C", s.C},
+           {"H", s.H},
+           {"W", s.W},
+           {"K", s.K},
+           {"R", s.R},
+           {"S", s.S},
+           {"P", s.P},
+           {"Q", s.Q},
+           {"G", s.G},
+           {"stride", s.stride_h},
+           {"pad", s.pad_top},
+           {"dilation", s.dilation_h}},
+          {.flop = 2.0 * s.N * s.K * s.PQ() * s.CRS()},
+          name_of(algorithm)};
+}
+
 const char* name_of(Conv2dAlgorithm algorithm) {
   return kAlgorithms[static_cast<int>(algorithm)].name;
 }

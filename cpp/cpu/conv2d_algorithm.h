@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "cpu/trace.h"
 #include "striate/conv2d.h"
 
 namespace striate::cpu {
@@ -26,6 +27,9 @@ Conv2dAlgorithm conv2d_algorithm(Conv2dPass pass, const Conv2dShape& s);
 /// Forces an algorithm for the whole process, as STRIATE_CONV does; "auto" ends that. For tests.
 /// Throws std::invalid_argument for a name that there is not.
 void set_conv2d_algorithm(const std::string& name);
+
+/// What STRIATE_VERBOSE says of one pass.
+Trace trace_conv2d(const char* op, const Conv2dShape& s, Conv2dAlgorithm algorithm);
 
 /// What becomes of a sum before it is written.
 struct Conv2dFinish {

@@ -231,6 +231,7 @@ void direct_conv2d_forward(float* y, const float* x, const float* packed,
 
 void direct_conv2d_pool_forward(float* y, int32_t* indices, const float* x, const float* packed,
                                 const float* bias, const Conv2dShape& s) {
+  const Trace trace = trace_conv2d("conv2d_forward", s, Conv2dAlgorithm::direct);
   if (s.N * s.K * (s.P / 2) * (s.Q / 2) == 0) return;
   run_forward({.y = y, .indices = indices, .pool = true}, x, packed, {.bias = bias, .relu = true},
               s);

@@ -125,6 +125,7 @@ void direct_conv2d_backward_data(float* dx, const float* dy, const float* w, con
 
 void direct_conv2d_pool_backward_data(float* dx, const PooledGradient& gradient, const float* w,
                                       const Conv2dShape& s) {
+  const Trace trace = trace_conv2d("conv2d_backward_data", s, Conv2dAlgorithm::direct);
   if (s.N * s.C * s.H * s.W == 0) return;
   const int64_t K = s.K / s.G, PQ = s.P / 2 * (s.Q / 2);
   spread(

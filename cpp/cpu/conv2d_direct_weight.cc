@@ -166,6 +166,7 @@ void direct_conv2d_backward_weight(float* dw, const float* dy, const float* x,
 
 void direct_conv2d_pool_backward_weight(float* dw, float* db, const PooledGradient& gradient,
                                         const float* x, const Conv2dShape& s) {
+  const Trace trace = trace_conv2d("conv2d_backward_weight", s, Conv2dAlgorithm::direct);
   const int64_t P = s.P / 2, Q = s.Q / 2;
   if (s.N * P * Q == 0) {
     std::fill_n(dw, s.K * s.CRS(), 0.0f);

@@ -7,6 +7,7 @@
 #include "cpu/memory.h"
 #include "cpu/packed.h"
 #include "cpu/parallel.h"
+#include "cpu/trace.h"
 #include "striate/gemm.h"
 
 namespace striate::cpu {
@@ -76,6 +77,10 @@ void pack_tiles(float* packed, int64_t depth, int64_t outputs, const Pack& pack_
   });
 }
 
+Trace traced(const char* op, const LinearShape& s) {
+  return {op, {{"N", s.N}, {"C", s.C}, {"K", s.K}}, {.flop = 2.0 * s.N * s.C * s.K}};
+}
+
 }  // namespace
 
 int64_t linear_weights_size(const LinearShape& s) { return packed_size(s.C, s.K); }
@@ -98,21 +103,25 @@ void linear_prepare_backward_weights(float* packed, const float* w, const Linear
 
 void linear_forward_prepared(float* y, const float* x, const float* packed, const float* bias,
                              bool relu, const LinearShape& s) {
+  const Trace trace = traced("linear_forward", s);
   multiply_packed(y, x, packed, bias, relu, s.N, s.C, s.K);
 }
 
 void linear_backward_data_prepared(float* dx, const float* dy, const float* packed,
                                    const LinearShape& s) {
+  const Trace trace = traced("linear_backward_data", s);
   multiply_packed(dx, dy, packed, nullptr, false, s.N, s.K, s.C);
 }
 
 void linear_accumulate_weight(float* dw, const float* dy, const float* x, bool accumulate,
                               const LinearShape& s) {
+  const Trace trace = traced("linear_backward_weight", s);
   gemm(dw, dy, x, 1.0f, accumulate ? 1.0f : 0.0f,
        {.M = s.K, .N = s.C, .K = s.N, .trans_a = true, .lda = s.K, .ldb = s.C, .ldc = s.C});
 }
 
 void linear_accumulate_bias(float* db, const float* dy, bool accumulate, const LinearShape& s) {
+  const Trace trace("linear_backward_bias", {{"N", s.N}, {"K", s.K}}, {.bytes = 4.0 * s.N * s.K});
   const Kernels& k = kernels();
   parallel_for(s.K, streaming_grain(4 * std::max<int64_t>(s.N, 1)),
                [&](int64_t begin, int64_t end) {

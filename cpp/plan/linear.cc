@@ -38,9 +38,8 @@ class LinearStep final : public Step {
   }
   void forward(const Forward& c) const override {
     if (c.prepared != nullptr) {
-      return cpu::linear_forward_prepared(c.y, c.x[0], c.prepared,
-                                          options_.bias ? c.params[1] : nullptr, options_.relu,
-                                          rows(c.n));
+      return cpu::linear_forward_prepared(
+          c.y, c.x[0], c.prepared, options_.bias ? c.params[1] : nullptr, options_.relu, rows(c.n));
     }
     cpu::linear_forward(c.y, c.x[0], c.params[0], options_.bias ? c.params[1] : nullptr, rows(c.n));
     if (options_.relu) cpu::relu_forward(c.y, c.y, c.n * y_size());
