@@ -18,7 +18,12 @@
 namespace striate::cpu {
 namespace {
 
-constexpr int64_t kBlockValues = int64_t{4} << 20;  // of V and E together: 16 MiB
+// V and E together: twice as large as D, which every block reads and writes, within 16 and 32
+// MiB. Smaller blocks stay in the cache, but D passes through it more often.
+int64_t block_values(int64_t size_of_sums) {
+  return std::clamp<int64_t>(2 * size_of_sums, int64_t{4} << 20, int64_t{8} << 20);
+}
+
 constexpr int64_t kSumDepth = 32;  // tiles that are added up before they are added to others
 constexpr int64_t kRowsOfPiece = 128;
 
@@ -93,7 +98,7 @@ void winograd_conv2d_backward_weight(float* dw, const float* dy, const float* x,
   const WinogradAxes axes(Conv2dPass::backward_weight, s);
   const WinogradAxis &h = axes.h, &w = axes.w;
   const int64_t points = axes.points();
-  const WinogradBlocks blocks(axes, s.N, kBlockValues / (points * (ldv + lde)));
+  const WinogradBlocks blocks(axes, s.N, block_values(points * K * ldv) / (points * (ldv + lde)));
   const int64_t most = blocks.at(0).places;  // no block has more
   const Scratch V(most * ldv), E(most * lde), D(points * K * ldv);
   for (int64_t g = 0; g < s.G; ++g) {
