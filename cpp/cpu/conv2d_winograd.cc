@@ -6,9 +6,9 @@
 //   V  [point][panel of tiles][C / lanes][tile][lanes]
 //   M  [point][tile][columns]
 //
-// where a block of K has as many columns as a register tile. V of a block of tiles and U of some
-// channels out are larger than L2, but each is read as one stream, and used for some 40 tiles or 64
-// channels; M, which is written and read at once, stays in L2.
+// where a block of K has as many columns as a register tile. V of a block of tiles may be larger than
+// L2, and U is, but each is read as one stream: an element of U serves some 40 tiles, one of V a whole
+// block of K; M, which is written and read at once, stays in L2.
 #include <algorithm>
 
 #include "cpu/conv2d_algorithm.h"

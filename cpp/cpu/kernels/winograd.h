@@ -16,13 +16,15 @@
 // and in two dimensions along columns, then along rows. Weights at a point do not know m: a larger
 // tile only adds a point, so tiles of m and of m - 1 outputs share the transformed weights.
 //
-// The points' order decides the error, which the sums over channels make and the transforms
-// magnify. RMS error over the output's RMS, 384 channels, non-negative data, sums in parts of 64:
+// The points and their order decide the error: most of it is made by the sums over channels, and the
+// transforms magnify it. Its RMS over the output's, for 384 channels of non-negative data and sums
+// of sums over 32 (scripts/winograd_points.py):
 //
-//   points added                  F(4,3)   F(5,3)   F(6,3)   F(2,5)   F(3,5)   F(4,5)
-//   inf 0 1 -1, 2 -2, 1/2 -1/2    1.4e-6   2.4e-6   3.0e-6   1.6e-6   2.5e-6   2.7e-6
-//   inf 0 1 -1, 1/2 -2, 2 -1/2    1.0e-6   2.4e-6   3.0e-6   1.1e-6   2.5e-6   2.7e-6
-//   the same, sums in one part    2.0e-6   5.0e-6   6.5e-6   2.2e-6   5.4e-6   5.7e-6
+//   points                            F(4,3)   F(5,3)   F(6,3)   F(2,5)   F(3,5)   F(4,5)
+//   inf 0 1 -1 1/2 -2 2 -1/2          8.3e-7   2.0e-6   2.1e-6   9.9e-7   1.9e-6   2.2e-6
+//   the same, sums in one part        2.1e-6   5.0e-6   5.3e-6   2.4e-6   4.7e-6   5.6e-6
+//   inf 0 1 -1 2 -2 1/2 -1/2          1.2e-6   2.0e-6   2.1e-6   1.5e-6   1.9e-6   2.2e-6
+//   inf 0 1 -1 1/2 -3/2 -1/2 3/2      9.9e-7   3.0e-6   2.9e-6   1.2e-6   2.9e-6   3.0e-6
 #pragma once
 
 #include "cpu/kernels/gemm.h"
