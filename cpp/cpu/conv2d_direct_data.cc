@@ -23,11 +23,6 @@ struct Reach {
       : H((s.P - 1) * s.stride_h + (s.R - 1) * s.dilation_h + 1), W((s.Q - 1) * s.stride_w + s.S) {}
 };
 
-// How far apart pixels of dy must be for their patches not to share a row.
-int64_t apart(int64_t kernel, int64_t stride, int64_t dilation) {
-  return ((kernel - 1) * dilation + stride) / stride;
-}
-
 // dx[C, H, W] = what of it was reached, turned, else zero.
 void turn_back(const Kernels& kernels, float* dx, const float* reached, const Reach& reach,
                const Conv2dShape& s) {
@@ -91,8 +86,6 @@ void spread(float* dx, const Turn& turn, const float* w, const Conv2dShape& s) {
                             .dx_row = s.dilation_h * reach.W * C,
                             .dx_step_h = s.stride_h * reach.W * C,
                             .dx_step_w = s.stride_w * C,
-                            .apart_h = apart(s.R, s.stride_h, s.dilation_h),
-                            .apart_w = apart(s.S, s.stride_w, 1),
                             .at = reinterpret_cast<int32_t*>(list.get()),
                             .value = list.get() + most});
       turn_back(kernel, dx + i * C * s.H * s.W, reached.get(), reach, s);

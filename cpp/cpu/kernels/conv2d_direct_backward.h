@@ -271,13 +271,7 @@ constexpr int kSpreadRows = 3, kSpreadVectors = 4;
 template <int kRows, int kVectors>
 static void spread(const DirectSpread& t, float* dx, const float* w, int64_t count, IntVec tail) {
   constexpr int kLast = kVectors - 1;
-  Vec sum[kRows][kVectors];
-#pragma GCC unroll 5
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int j = 0; j < kLast; ++j) sum[r][j] = load(dx + r * t.dx_row + j * kLanes);
-    sum[r][kLast] = Vec{};
-  }
+  Vec sum[kRows][kVectors] = {};
   for (int64_t i = 0; i < count; ++i) {
     const float* row = w + t.at[i];
     const Vec value = broadcast(t.value[i]);
@@ -292,7 +286,7 @@ static void spread(const DirectSpread& t, float* dx, const float* w, int64_t cou
   for (int r = 0; r < kRows; ++r) {
     float* const to = dx + r * t.dx_row;
 #pragma GCC unroll 4
-    for (int j = 0; j < kLast; ++j) store(to + j * kLanes, sum[r][j]);
+    for (int j = 0; j < kLast; ++j) store(to + j * kLanes, load(to + j * kLanes) + sum[r][j]);
     // A NaN times the zeros behind a row of weights must not reach the next pixel.
     float* const last = to + kLast * kLanes;
     store(last, load(last) + as_float(as_int(sum[r][kLast]) & tail));
@@ -316,26 +310,26 @@ static void direct_spread(float* dx, const float* dy, const DirectSpread& t) {
   const IntVec whole = broadcast_int(-1);
   const IntVec tail = lane < broadcast_int(static_cast<int32_t>(t.w_used - t.w_row + kLanes));
   const int64_t cuts = (t.R + kSpreadRows - 1) / kSpreadRows, rows = (t.R + cuts - 1) / cuts;
-  const auto one = [&](int64_t p, int64_t q) {
-    const int64_t count = direct_nonzeros(t.at, t.value, dy + (p * t.Q + q) * t.K, t.w_place, t.K);
-    if (count == 0) return;
-    float* const to = dx + p * t.dx_step_h + q * t.dx_step_w;
-    for (int64_t r = 0; r < t.R; r += rows) {
-      const int64_t high = t.R - r < rows ? t.R - r : rows;
-      for (int64_t j = 0; j < width; j += kSpreadVectors) {
-        const int64_t wide = width - j < kSpreadVectors ? width - j : kSpreadVectors;
-        choose_spread(high, wide, MakeInts<kSpreadRows * kSpreadVectors>{})(
-            t, to + r * t.dx_row + j * kLanes, t.w + r * t.w_row + j * kLanes, count,
-            j + wide == width ? tail : whole);
+  Spread* const at_once = rows == t.R && width <= kSpreadVectors
+                              ? choose_spread(rows, width, MakeInts<kSpreadRows * kSpreadVectors>{})
+                              : nullptr;
+  for (int64_t p = 0; p < t.P; ++p) {
+    float* to = dx + p * t.dx_step_h;
+    for (int64_t q = 0; q < t.Q; ++q, to += t.dx_step_w, dy += t.K) {
+      const int64_t count = direct_nonzeros(t.at, t.value, dy, t.w_place, t.K);
+      if (count == 0) continue;
+      if (at_once != nullptr) {
+        at_once(t, to, t.w, count, tail);
+        continue;
       }
-    }
-  };
-  // Pixels whose patches do not overlap one after the other: a load waits for the stores, just
-  // before, that it overlaps.
-  for (int64_t p0 = 0; p0 < t.apart_h && p0 < t.P; ++p0) {
-    for (int64_t q0 = 0; q0 < t.apart_w && q0 < t.Q; ++q0) {
-      for (int64_t p = p0; p < t.P; p += t.apart_h) {
-        for (int64_t q = q0; q < t.Q; q += t.apart_w) one(p, q);
+      for (int64_t r = 0; r < t.R; r += rows) {
+        const int64_t high = t.R - r < rows ? t.R - r : rows;
+        for (int64_t j = 0; j < width; j += kSpreadVectors) {
+          const int64_t wide = width - j < kSpreadVectors ? width - j : kSpreadVectors;
+          choose_spread(high, wide, MakeInts<kSpreadRows * kSpreadVectors>{})(
+              t, to + r * t.dx_row + j * kLanes, t.w + r * t.w_row + j * kLanes, count,
+              j + wide == width ? tail : whole);
+        }
       }
     }
   }

@@ -86,8 +86,7 @@ struct DirectSpread {
   const float* w;          // w[k][kernel row][w_row]
   const int32_t* w_place;  // k * R * w_row
   int64_t w_row, w_used, dx_row, dx_step_h, dx_step_w;
-  int64_t apart_h, apart_w;  // distance of pixels whose rows do not overlap
-  int32_t* at;               // scratch: K + lanes of each
+  int32_t* at;  // scratch: K + lanes of each
   float* value;
 };
 
