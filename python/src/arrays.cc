@@ -32,13 +32,18 @@ namespace {
 
 std::string dtype_name(const py::dtype& dtype) { return py::str(dtype).cast<std::string>(); }
 
+// A NumPy array itself, no subclass of it.
+bool is_ndarray(const py::handle& object) {
+  return Py_TYPE(object.ptr()) == py::detail::npy_api::get().PyArray_Type_;
+}
+
 std::string where(const char* op, const char* name) { return std::string(op) + ": " + name + " "; }
 
 }  // namespace
 
 py::array as_array(const py::handle& object, const char* op, const char* name) {
   if (py::isinstance<py::array>(object)) {
-    if (py::hasattr(object, "mask")) {
+    if (!is_ndarray(object) && py::hasattr(object, "mask")) {
       throw py::type_error(where(op, name) +
                            "is a masked array, whose mask would be lost; pass its filled() values");
     }
@@ -61,11 +66,15 @@ namespace {
 template <class T>
 void check_dtype(const py::array& array, const char* op, const char* name) {
   const py::dtype wanted = py::dtype::of<T>();
-  if (array.dtype().equal(wanted)) return;
+  if (array.dtype().is(wanted) || array.dtype().equal(wanted)) return;
   throw py::type_error(where(op, name) + "must be " + dtype_name(wanted) + ", got " +
                        dtype_name(array.dtype()) + "; cast it with " + name + ".astype(numpy." +
                        dtype_name(wanted) + ")");
 }
+
+constexpr int kWritable = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ |
+                          py::detail::npy_api::NPY_ARRAY_ALIGNED_ |
+                          py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
 
 Shape shape_of(const py::array& array) {
   return Shape(array.shape(), array.shape() + array.ndim());
@@ -117,13 +126,17 @@ InPlace<T>::InPlace(const py::handle& object, const char* op, const char* name) 
   }
   array_ = py::reinterpret_borrow<py::array>(object);
   check_dtype<T>(array_, op, name);
-  constexpr int kWritable = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ |
-                            py::detail::npy_api::NPY_ARRAY_ALIGNED_ |
-                            py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
   if ((array_.flags() & kWritable) != kWritable) {
     throw py::value_error(where(op, name) +
                           "is changed in place, so it must be writeable and C-contiguous");
   }
+}
+
+template <class T>
+bool is_plain(const py::handle& object) {
+  if (!is_ndarray(object)) return false;
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  return array.dtype().is(py::dtype::of<T>()) && (array.flags() & kWritable) == kWritable;
 }
 
 template class Input<float>;
@@ -135,5 +148,7 @@ template class OptionalInput<float>;
 template class OptionalInput<double>;
 template class InPlace<float>;
 template class InPlace<double>;
+template bool is_plain<float>(const py::handle&);
+template bool is_plain<double>(const py::handle&);
 
 }  // namespace striate::bindings

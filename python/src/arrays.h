@@ -108,6 +108,11 @@ class InPlace {
   mutable py::array array_;
 };
 
+/// Whether `object` would pass as an Input and as an InPlace, without a copy: a writeable, C-contiguous
+/// NumPy array of T. For lists of many small arrays, whose checks would take longer than their op.
+template <class T>
+bool is_plain(const py::handle& object);
+
 /// A new array of T from the pool, uninitialised.
 template <class T>
 py::array_t<T> output(const Shape& shape) {
