@@ -1,4 +1,5 @@
-// What the passes of direct convolution share: the padded copy of an image, the parts of a batch.
+// What the passes of direct convolution share: the padded copy of an image, and
+// how long sums are cut.
 #pragma once
 
 #include <algorithm>
@@ -80,6 +81,42 @@ struct DirectParts {
       }
     });
   }
+};
+
+/// Sums that grow for so many pixels are added to a total and start again: rounding errors grow with
+/// the root of a sum's length.
+constexpr int64_t kLongestSum = 4096;
+
+class LongSums {
+ public:
+  explicit LongSums(int64_t floats) : size_(floats), data_(2 * floats) {
+    std::fill_n(data_.get(), 2 * size_, 0.0f);
+  }
+
+  /// What the kernels add to.
+  float* get() const { return data_.get(); }
+
+  /// Says that so many pixels were added.
+  void count(const Kernels& kernels, int64_t pixels) {
+    pixels_ += pixels;
+    if (pixels_ >= kLongestSum) flush(kernels);
+  }
+
+  /// The sums of all that was added.
+  const float* total(const Kernels& kernels) {
+    flush(kernels);
+    return data_.get() + size_;
+  }
+
+ private:
+  void flush(const Kernels& kernels) {
+    kernels.add(data_.get() + size_, data_.get(), size_);
+    std::fill_n(data_.get(), size_, 0.0f);
+    pixels_ = 0;
+  }
+
+  int64_t size_, pixels_ = 0;
+  const Scratch data_;
 };
 
 /// The gradient of the weights for a dy that is mostly not zero.

@@ -30,8 +30,8 @@ void direct_conv2d_backward_weight_dense(float* dw, const float* dy, const float
     const int64_t g = piece / blocks % s.G, k = g * K + piece % blocks * channels;
     const int64_t count = std::min(channels, (g + 1) * K - k), part = piece / (s.G * blocks);
     const int64_t width = round_up(count, kernel.lanes);
-    const Scratch copy(layout.size()), sums(s.CRS() * width), turned(rows * s.Q * width);
-    std::fill_n(sums.get(), s.CRS() * width, 0.0f);
+    const Scratch copy(layout.size()), turned(rows * s.Q * width);
+    LongSums sums(s.CRS() * width);
     std::fill_n(copy.get(), layout.size(), 0.0f);
     std::fill_n(turned.get(), rows * s.Q * width, 0.0f);  // the lanes past the channels
     const int64_t end = std::min((part + 1) * parts.images, s.N);
@@ -54,10 +54,11 @@ void direct_conv2d_backward_weight_dense(float* dw, const float* dy, const float
                                 .x_step = s.stride_w,
                                 .x_plane = layout.plane,
                                 .x_tap_row = s.dilation_h * layout.row});
+        sums.count(kernel, high * s.Q);
       }
     }
-    kernel.turn_channels(to + part * parts.size + k * s.CRS(), s.CRS(), sums.get(), width, s.CRS(),
-                         count);
+    kernel.turn_channels(to + part * parts.size + k * s.CRS(), s.CRS(), sums.total(kernel), width,
+                         s.CRS(), count);
   });
   parts.add(dw, to);
 }

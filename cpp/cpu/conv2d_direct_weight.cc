@@ -101,13 +101,13 @@ void add_weight(float* dw, float* db, const List& list, const float* x, const Co
     const int64_t k1 = std::min(k0 + channels, (g + 1) * K);
     const int64_t begin = piece / (s.G * blocks) * part, end = std::min(begin + part, s.N);
     const int64_t most = images.at_once * s.PQ() + kernel.lanes;
-    const Scratch copies(images.scratch()), sums((k1 - k0) * C * sums_channel), found(2 * most);
+    const Scratch copies(images.scratch()), found(2 * most);
+    LongSums sums((k1 - k0) * C * sums_channel);
     auto* const at = reinterpret_cast<int32_t*>(found.get());
     float* const value = found.get() + most;
     double* const part_bias = bias_sum + begin / part * s.K;
     if (db != nullptr) std::fill(part_bias + k0, part_bias + k1, 0.0);
     std::fill_n(copies.get(), images.scratch(), 0.0f);
-    std::fill_n(sums.get(), (k1 - k0) * C * sums_channel, 0.0f);
     for (int64_t n = begin; n < end;) {
       const int64_t count = std::min(images.at_once, end - n);
       images.copy(kernel, copies.get(), x + g * C * s.H * s.W, n, count);
@@ -128,10 +128,12 @@ void add_weight(float* dw, float* db, const List& list, const float* x, const Co
                                    .x_plane = images.plane(),
                                    .sums_channel = sums_channel});
       }
+      sums.count(kernel, count * s.PQ());
       n += count;
     }
     float* out = to + begin / part * size + k0 * s.CRS();
-    for (const float* sum = sums.get(); sum < sums.get() + (k1 - k0) * C * sums_channel;
+    const float* const total = sums.total(kernel);
+    for (const float* sum = total; sum < total + (k1 - k0) * C * sums_channel;
          sum += sums_channel) {
       for (int64_t r = 0; r < s.R; ++r) {
         for (int64_t i = 0; i < s.S; ++i) *out++ = sum[(i / kRun * s.R + r) * kRun + i % kRun];
