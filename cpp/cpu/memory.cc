@@ -3,6 +3,9 @@
 #if defined(__linux__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include <cstdlib>
 #include <map>
@@ -60,6 +63,19 @@ Pool& pool() {
   return *instance;
 }
 
+// A block of the system's, or nullptr. Large ones ask for huge pages: a page fault for every 2 MiB
+// and not for every 4 KiB.
+void* system_block(std::size_t bytes) {
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  const bool large = bytes >= 2 * kHugePage;
+  void* memory = nullptr;
+  if (posix_memalign(&memory, large ? kHugePage : kAlignment, bytes) != 0) return nullptr;
+#if defined(__linux__)
+  if (large) madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // or not: no matter
+#endif
+  return memory;
+}
+
 }  // namespace
 
 void* allocate(std::size_t bytes) {
@@ -76,10 +92,11 @@ void* allocate(std::size_t bytes) {
     }
   }
   if (header == nullptr) {
-    void* memory = nullptr;
-    if (posix_memalign(&memory, kAlignment, kAlignment + size) != 0) {
+    void* memory = system_block(kAlignment + size);
+    if (memory == nullptr) {
       empty_cache();  // what is kept may be what is missing
-      if (posix_memalign(&memory, kAlignment, kAlignment + size) != 0) throw std::bad_alloc();
+      memory = system_block(kAlignment + size);
+      if (memory == nullptr) throw std::bad_alloc();
     }
     header = static_cast<Header*>(memory);
     header->size = size;
