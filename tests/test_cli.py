@@ -45,7 +45,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "lenet5"
-    assert main(["train", "lenet5", "--data", str(digits), "--epochs", "6", "--lr", "0.05",
+    assert main(["train", "lenet5", "--data", str(digits), "--epochs", "6", "--lr", "0.02",
                  "--batch-size", "16", "--out", str(out)]) == 0  # fmt: skip
     return out
 
@@ -99,7 +99,7 @@ def test_eval(run: Path, digits: Path, capsys: pytest.CaptureFixture[str]) -> No
     for name in ("model.safetensors", "checkpoint.safetensors", ""):
         assert main(["eval", str(run / name), "--data", str(digits)]) == 0
         outputs.append(capsys.readouterr().out)
-    assert re.match(r"lenet5: test accuracy 8|9\d\.\d\d%, loss 0\.\d{4} on 300 images", outputs[0])
+    assert re.match(r"lenet5: test accuracy [89]\d\.\d\d%, loss 0\.\d{4} on 300 images", outputs[0])
     assert len(set(outputs)) == 1
 
 

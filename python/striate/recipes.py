@@ -37,7 +37,7 @@ PAPER_NORMALIZE = Normalize(mean=0.1 / 1.275, std=1 / 1.275, pad=2)
 _ALEXNET = (90, 128, 0.01, 0.9, 5e-4, "plateau", 0.05)
 
 RECIPES = {
-    "lenet5": Recipe(MNIST_NORMALIZE, 6, 64, 0.05, 0.9, 5e-4),
+    "lenet5": Recipe(MNIST_NORMALIZE, 3, 64, 0.05, 0.9, 5e-4),
     "lenet5_1998": Recipe(PAPER_NORMALIZE, 12, 64, 0.02, 0.9, 1e-4),
     "alexnet": Recipe(ImageTransform("random-resized-crop", 256, 224), *_ALEXNET),
     "alexnet_2012": Recipe(ImageTransform("paper", 256, 227), *_ALEXNET),
