@@ -1,6 +1,7 @@
 #include "striate/sgd.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "cpu/isa.h"
@@ -24,6 +25,10 @@ void sgd_step(const SgdTensor<float>* tensors, int64_t count, const SgdOptions& 
     chunks += (tensors[t].n + grain - 1) / grain;
   }
 
+  // Fewer than this many updates are over before another thread has woken up.
+  constexpr int64_t kFew = int64_t{1} << 18;
+  std::optional<Serially> serially;
+  if (n < kFew) serially.emplace();
   const Trace trace("sgd_step", {{"tensors", count}, {"n", n}}, {.bytes = 20.0 * n});
   parallel_for(chunks, 1, [&](int64_t chunk, int64_t) {
     const auto after = std::upper_bound(first_chunk.begin(), first_chunk.end(), chunk);
