@@ -43,6 +43,7 @@ def branches() -> nn.Graph:
 
 MODELS = {
     "lenet5": (models.lenet5, (1, 28, 28)),
+    "lenet5_1998": (models.lenet5_1998, (1, 32, 32)),
     "all_ops": (all_ops, (3, 14, 13)),
     "branches": (branches, (3, 9, 8)),
     "log_softmax": (lambda: nn.Sequential(nn.ReLU(), nn.LogSoftmax(1)), (3, 4, 5)),

@@ -2,6 +2,7 @@
 // local_response_norm, softmax.
 #include <stdexcept>
 
+#include "cpu/parallel.h"
 #include "plan/steps.h"
 #include "striate/activation.h"
 #include "striate/dropout.h"
@@ -29,6 +30,25 @@ class ActivationStep final : public Step {
  private:
   Activation forward_;
   ActivationBackward backward_;
+};
+
+class ScaleStep final : public Step {
+ public:
+  ScaleStep(const Dims& x, float factor) : Step({x}, x), factor_(factor) {}
+
+  void forward(const Forward& c) const override { scale(c.y, c.x[0], c.n * y_size()); }
+  bool trains() const override { return true; }
+  void backward(const Backward& c) const override {
+    if (c.dx != nullptr) scale(c.dx, c.dy, c.n * y_size());
+  }
+
+ private:
+  void scale(float* y, const float* x, int64_t n) const {
+    cpu::parallel_for(n, cpu::streaming_grain(8), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) y[i] = factor_ * x[i];
+    });
+  }
+  float factor_;
 };
 
 class DropoutStep final : public Step {
@@ -95,6 +115,9 @@ class SoftmaxStep final : public Step {
 
 StepPtr relu(const Dims& x) {
   return std::make_unique<ActivationStep>(x, cpu::relu_forward, cpu::relu_backward);
+}
+StepPtr scale(const Dims& x, double factor) {
+  return std::make_unique<ScaleStep>(x, static_cast<float>(factor));
 }
 StepPtr tanh(const Dims& x) {
   return std::make_unique<ActivationStep>(x, cpu::tanh_forward, cpu::tanh_backward);

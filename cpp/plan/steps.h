@@ -42,6 +42,7 @@ StepPtr avg_pool2d(const Dims& x, const Pool& pool, bool count_include_pad, int6
 StepPtr adaptive_avg_pool2d(const Dims& x, Pair output);  // 0: as many as there are
 
 StepPtr relu(const Dims& x);
+StepPtr scale(const Dims& x, double factor);
 StepPtr tanh(const Dims& x);
 StepPtr sigmoid(const Dims& x);
 StepPtr dropout(const Dims& x, double p);

@@ -60,6 +60,7 @@ StepPtr step_of(const std::string& op, const std::vector<Dims>& inputs, const py
     return plan::adaptive_avg_pool2d(x, option<plan::Pair>(o, "output_size"));
   }
   if (op == "relu") return plan::relu(x);
+  if (op == "scale") return plan::scale(x, option<double>(o, "factor"));
   if (op == "tanh") return plan::tanh(x);
   if (op == "sigmoid") return plan::sigmoid(x);
   if (op == "dropout") return plan::dropout(x, option<double>(o, "p"));

@@ -12,6 +12,7 @@ from striate import nn
 from striate.functional._arguments import Array
 from striate.nn import init
 from striate.nn.layer import Gradients, Window
+from striate.plan.op import Op
 
 
 def lenet5(num_classes: int = 10) -> nn.Sequential:
@@ -134,6 +135,10 @@ class ScaledTanh(nn.Layer):
             return None, []
         return F.tanh_backward((self.AMPLITUDE * self.SLOPE) * dy, saved), []
 
+    def op(self, training: bool) -> tuple[Op, ...]:
+        inner, outer = ({"factor": float(f)} for f in (self.SLOPE, self.AMPLITUDE))
+        return Op("scale", inner), Op("tanh", {}), Op("scale", outer)
+
 
 class Subsampling(nn.Layer):
     """y[c] = coefficient[c] * (mean of each 2x2 window of x[c]) + bias[c], both trainable.
@@ -162,6 +167,13 @@ class Subsampling(nn.Layer):
         if need:
             dx = F.avg_pool2d_backward(dy * self.coefficient.data[:, None, None], shape, 2)
         return dx, gradients
+
+    def op(self, training: bool) -> tuple[Op, ...] | None:
+        if training:
+            return None  # a plan has no gradient for the coefficients
+        channels = {"channels": self.bias.data.size, "relu": False}
+        mean = nn.AvgPool2d(2).op(training)
+        return mean, Op("channel_affine", channels, (self.coefficient, self.bias))
 
     def window(self, input_shape: tuple[int, ...]) -> Window:
         return (2, 2), (2, 2)
@@ -202,6 +214,14 @@ class TableConv2d(nn.Layer):
         dx, dw, db = F.conv2d_backward(dy, saved, weight, self.bias.data, need=wanted)
         gradients = [] if dw is None else [(self.weight, dw[self._to, self._from])]
         return dx, gradients + ([] if db is None else [(self.bias, db)])
+
+    def op(self, training: bool) -> Op | None:
+        if training:
+            return None  # the dense weight is no parameter
+        maps, channels, size, _ = self._dense
+        dense = nn.Conv2d(channels, maps, size)
+        dense.weight.data, dense.bias = self._dense_weight(), self.bias
+        return dense.op(training)
 
     def window(self, input_shape: tuple[int, ...]) -> Window:
         return self._dense[2:], (1, 1)

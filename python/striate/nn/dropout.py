@@ -35,7 +35,7 @@ class Dropout(Layer):
             return dy if need else None, []
         return F.dropout_backward(dy, saved, self.p), []
 
-    def op(self, training: bool) -> Op:
+    def op(self, training: bool) -> Op | tuple[Op, ...]:
         return Op("dropout", {"p": self.p}) if training and self.p > 0 else IDENTITY
 
     def extra_repr(self) -> str:

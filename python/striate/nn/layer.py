@@ -106,8 +106,10 @@ class Layer:
         """(dx, [(parameter, gradient)]) for ``dy`` of y's shape; dx is None unless ``need``."""
         raise NotImplementedError(f"{type(self).__name__} lacks grad(dy, saved, need)")
 
-    def op(self, training: bool) -> Op | None:
-        """What the layer is to a plan (striate.plan); None: a plan cannot stand for it."""
+    def op(self, training: bool) -> Op | tuple[Op, ...] | None:
+        """What the layer is to a plan (striate.plan), if several ops then in their order; None: a
+        plan cannot stand for it.
+        """
         return None
 
     # --- the stateful pair -----------------------------------------------------------------------

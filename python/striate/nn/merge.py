@@ -23,7 +23,7 @@ class Identity(Layer):
     def grad(self, dy: Any, saved: Any, need: bool = True) -> tuple[Any, Gradients]:
         return dy if need else None, []
 
-    def op(self, training: bool) -> Op:
+    def op(self, training: bool) -> tuple[Op, ...]:
         return IDENTITY
 
 

@@ -16,16 +16,17 @@ class Op(NamedTuple):
     parameters: tuple[Parameter, ...] = ()
 
 
-IDENTITY = Op("identity", {})
+IDENTITY: tuple[Op, ...] = ()  # of a layer that does nothing
 
 
-def op_of(layer: Layer, training: bool) -> Op | None:
-    """The op of ``layer``, or None where a plan cannot stand for it: a layer of the user's own, or
-    one whose ``apply`` or ``grad`` was replaced.
+def ops_of(layer: Layer, training: bool) -> tuple[Op, ...] | None:
+    """The ops of ``layer``, one after another, or None where a plan cannot stand for it: a layer of
+    the user's own, or one whose ``apply`` or ``grad`` was replaced.
     """
     if not _is_stock(type(layer)) or not {"apply", "grad"}.isdisjoint(vars(layer)):
         return None
-    return layer.op(training)
+    found = layer.op(training)
+    return (found,) if isinstance(found, Op) else found
 
 
 def _is_stock(kind: type[Layer]) -> bool:

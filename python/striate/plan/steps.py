@@ -10,7 +10,7 @@ import numpy as np
 
 from striate.nn.graph import Graph
 from striate.nn.layer import Layer, Parameter
-from striate.plan.op import op_of
+from striate.plan.op import ops_of
 
 
 class Step(NamedTuple):
@@ -36,7 +36,7 @@ class NoStep(ValueError):
 
 
 def steps_of(model: Layer, training: bool) -> list[Step]:
-    """The steps of ``model``, one for each layer that computes anything. Raises NoStep."""
+    """The steps of ``model``, at least one for each layer that computes anything. Raises NoStep."""
     steps: list[Step] = []
     result = _walk(model, "", (0,), training, steps)
     if result != (steps[-1].output if steps else 0):  # the last value is the result, also of a net
@@ -56,14 +56,14 @@ def _walk(
                 node.layer, path, given, training and node.layer.training, steps
             )
         return values[layer.nodes[-1].output] if layer.nodes else inputs[0]
-    op = op_of(layer, training)
-    if op is None:
+    ops = ops_of(layer, training)
+    if ops is None:
         raise NoStep(name, layer)
-    if op.name == "identity":
-        return inputs[0]
-    output = len(steps) + 1
-    steps.append(Step((name,), op.name, inputs, output, op.options, op.parameters))
-    return output
+    for op in ops:
+        output = len(steps) + 1
+        steps.append(Step((name,), op.name, inputs, output, op.options, op.parameters))
+        inputs = (output,)
+    return inputs[0]
 
 
 def fuse(steps: Sequence[Step], fold: bool = False) -> list[Step]:
