@@ -10,6 +10,60 @@ namespace striate::plan {
 
 using cpu::Scratch;
 
+namespace {
+
+// The gradients of the parameters [begin, end), summed by each piece of work over its own images,
+// and then added in the order of the pieces.
+class PieceSums {
+ public:
+  PieceSums(float* const* dparams, const int64_t* sizes, std::size_t begin, std::size_t end,
+            int64_t pieces)
+      : dparams_(dparams + begin, dparams + end), sizes_(sizes + begin), pieces_(pieces) {
+    for (std::size_t p = 0; p < dparams_.size(); ++p) floats_ += size(p);
+    if (pieces_ > 1) sums_.emplace(pieces_ * floats_);
+  }
+
+  /// Where a piece writes; nullptr for gradients that nobody needs.
+  std::vector<float*> of(int64_t piece) const {
+    if (!sums_) return dparams_;
+    std::vector<float*> own(dparams_.size());
+    float* at = sums_->get() + piece * floats_;
+    for (std::size_t p = 0; p < own.size(); at += size(p++)) {
+      own[p] = dparams_[p] == nullptr ? nullptr : at;
+    }
+    return own;
+  }
+
+  void add_up() const {
+    if (!sums_) return;
+    const float* from = sums_->get();
+    for (std::size_t p = 0; p < dparams_.size(); from += size(p++)) {
+      std::copy_n(from, size(p), dparams_[p]);
+      for (int64_t i = 1; i < pieces_; ++i) {
+        cpu::kernels().add(dparams_[p], from + i * floats_, size(p));
+      }
+    }
+  }
+
+ private:
+  int64_t size(std::size_t p) const { return dparams_[p] == nullptr ? 0 : sizes_[p]; }
+
+  std::vector<float*> dparams_;
+  const int64_t* sizes_;
+  int64_t pieces_, floats_ = 0;
+  std::optional<Scratch> sums_;
+};
+
+int32_t* marks_at(const std::unique_ptr<Scratch>& marks, int64_t at) {
+  return marks ? reinterpret_cast<int32_t*>(marks->get()) + at : nullptr;
+}
+
+float* data_of(const std::unique_ptr<Scratch>& scratch) {
+  return scratch ? scratch->get() : nullptr;
+}
+
+}  // namespace
+
 Training::Training(const Dims& input, std::vector<StepPtr> steps)
     : input_(input), steps_(std::move(steps)) {
   for (const StepPtr& step : steps_) {
@@ -80,18 +134,14 @@ std::unique_ptr<Training::Saved> Training::forward(float* y, const float* x,
         const Step& step = *steps_[i];
         if (step.only_reshapes()) continue;
         const float* const from = read[i] + begin * step.x_size();
-        const auto& weights = prepared[i - segment.begin];
-        const auto& marks = saved->marks[i];
-        step.forward(
-            {.y = value[i] + begin * step.y_size(),
-             .x = &from,
-             .params = params + first_param_[i],
-             .prepared = weights ? weights->get() : nullptr,
-             .saved = marks ? reinterpret_cast<int32_t*>(marks->get()) + begin * step.saved_size()
-                            : nullptr,
-             .key = step.drops() ? &saved->keys[key_of_[i]] : nullptr,
-             .n = end - begin,
-             .first = begin});
+        step.forward({.y = value[i] + begin * step.y_size(),
+                      .x = &from,
+                      .params = params + first_param_[i],
+                      .prepared = data_of(prepared[i - segment.begin]),
+                      .saved = marks_at(saved->marks[i], begin * step.saved_size()),
+                      .key = step.drops() ? &saved->keys[key_of_[i]] : nullptr,
+                      .n = end - begin,
+                      .first = begin});
       }
     };
     if (segment.by_image) {
@@ -111,19 +161,24 @@ std::unique_ptr<Training::Saved> Training::forward(float* y, const float* x,
   return saved;
 }
 
+// Below the lowest step whose gradient somebody needs, nothing is computed.
+std::size_t Training::lowest_needed(const float* dx, float* const* dparams) const {
+  if (dx != nullptr) return 0;
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    const auto begin = dparams + first_param_[i], end = dparams + first_param_[i + 1];
+    if (std::any_of(begin, end, [](const float* p) { return p != nullptr; })) return i;
+  }
+  return steps_.size();
+}
+
 void Training::backward(float* dx, float* const* dparams, const float* dy, const Saved& saved,
                         const float* const* params) const {
   std::optional<cpu::Serially> serially;
   if (size_.tiny(saved.n)) serially.emplace();
   const int64_t n = saved.n;
 
-  // Below the lowest step whose gradient somebody needs, nothing is computed.
-  std::size_t lowest = dx != nullptr ? 0 : steps_.size();
-  for (std::size_t i = 0; i < steps_.size() && i < lowest; ++i) {
-    const auto begin = dparams + first_param_[i], end = dparams + first_param_[i + 1];
-    if (std::any_of(begin, end, [](const float* p) { return p != nullptr; })) lowest = i;
-  }
-
+  const std::size_t lowest = lowest_needed(dx, dparams);
+  // What each step read, and the result. (Of what was not kept, nobody reads.)
   std::vector<const float*> value(steps_.size() + 1);
   value[0] = saved.x;
   for (std::size_t i = 0; i < steps_.size(); ++i) {
@@ -158,25 +213,12 @@ void Training::backward(float* dx, float* const* dparams, const float* dy, const
       steps_[i]->prepare_backward(prepared[i - first]->get(), params + first_param_[i]);
     }
 
-    // Sums of the pieces: for each piece the gradients of all parameters of the segment.
-    const std::size_t p0 = first_param_[first], p1 = first_param_[end];
     const int64_t piece = segment->by_image ? images_together(n) : std::max<int64_t>(n, 1);
-    const int64_t pieces = (n + piece - 1) / piece;
-    int64_t floats = 0;
-    for (std::size_t p = p0; p < p1; ++p) floats += dparams[p] == nullptr ? 0 : parameter_sizes_[p];
-    const Scratch sums(pieces > 1 ? pieces * floats : 0);
-
+    const PieceSums sums(dparams, parameter_sizes_.data(), first_param_[first], first_param_[end],
+                         (n + piece - 1) / piece);
     const auto run = [&](int64_t begin, int64_t stop) {
       const int64_t images = stop - begin;
-      std::vector<float*> own(dparams + p0, dparams + p1);
-      if (pieces > 1) {
-        float* at = sums.get() + begin / piece * floats;
-        for (std::size_t p = p0; p < p1; ++p) {
-          if (dparams[p] == nullptr) continue;
-          own[p - p0] = at;
-          at += parameter_sizes_[p];
-        }
-      }
+      const std::vector<float*> own = sums.of(begin / piece);
       std::unique_ptr<Scratch> above, mine;
       const float* dy_here = grad + begin * steps_[end - 1]->y_size();
       for (std::size_t i = end; i-- > first;) {
@@ -194,18 +236,14 @@ void Training::backward(float* dx, float* const* dparams, const float* dy, const
         } else if (to != nullptr) {
           dx_here = to + begin * step.x_size();
         }
-        const auto& weights = prepared[i - first];
-        const auto& marks = saved.marks[i];
         step.backward({.dx = dx_here,
                        .dy = dy_here,
                        .x = value[i] + begin * step.x_size(),
                        .y = value[i + 1] + begin * step.y_size(),
                        .params = params + first_param_[i],
-                       .prepared = weights ? weights->get() : nullptr,
-                       .saved = marks ? reinterpret_cast<const int32_t*>(marks->get()) +
-                                            begin * step.saved_size()
-                                      : nullptr,
-                       .dparams = own.data() + (first_param_[i] - p0),
+                       .prepared = data_of(prepared[i - first]),
+                       .saved = marks_at(saved.marks[i], begin * step.saved_size()),
+                       .dparams = own.data() + (first_param_[i] - first_param_[first]),
                        .key = step.drops() ? &saved.keys[key_of_[i]] : nullptr,
                        .n = images,
                        .first = begin});
@@ -218,17 +256,7 @@ void Training::backward(float* dx, float* const* dparams, const float* dy, const
     } else {
       run(0, n);
     }
-    if (pieces > 1) {
-      int64_t at = 0;
-      for (std::size_t p = p0; p < p1; ++p) {
-        if (dparams[p] == nullptr) continue;
-        std::copy_n(sums.get() + at, parameter_sizes_[p], dparams[p]);
-        for (int64_t i = 1; i < pieces; ++i) {
-          cpu::kernels().add(dparams[p], sums.get() + i * floats + at, parameter_sizes_[p]);
-        }
-        at += parameter_sizes_[p];
-      }
-    }
+    sums.add_up();
     arrived = std::move(below);
     grad = to;
   }

@@ -46,6 +46,7 @@ class Training {
   };
 
   std::vector<Segment> segments(int64_t n) const;
+  std::size_t lowest_needed(const float* dx, float* const* dparams) const;
 
   Dims input_;
   std::vector<StepPtr> steps_;
