@@ -62,24 +62,17 @@ def train(network: Network, batch_size: int) -> Work:
 
 
 def infer(network: Network, batch_size: int) -> Work:
-    """Striate's forward pass in eval mode."""
+    """Striate's forward pass, prepared."""
+    import striate
     from striate import nn
 
     model = filled(network)
     x, _ = images(network, batch_size)
-    forward = _prepared(model, network.image)
+    forward = striate.prepare(model, network.image)
     flop = 2.0 * batch_size * nn.summary(model, network.image).multiply_adds
     weights = sum(parameter.data.nbytes for parameter in model.parameters())
     reads = weights > _CACHES and flop < 10 * weights  # else arithmetic takes longer than memory
     return Work(lambda: forward(x), sample(forward(x)), flop, weights if reads else None)
-
-
-def _prepared(model: Any, image: tuple[int, int, int]) -> Callable[[Any], Any]:
-    import striate
-
-    prepare = getattr(striate, "prepare", None)
-    prepared: Callable[[Any], Any] = model if prepare is None else prepare(model, image)
-    return prepared
 
 
 def filled(network: Network) -> Any:
