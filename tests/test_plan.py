@@ -283,3 +283,69 @@ def test_a_chain_is_refused_for_branches() -> None:
         Chain(graph, (1, 2, 2), True)
     x = draw("plan/branch", (1, 1, 2, 2))
     np.testing.assert_array_equal(graph(x), x + np.maximum(x, 0))
+
+
+@pytest.mark.parametrize(
+    "make", [nn.Sequential, lambda: nn.Sequential(nn.Identity(), nn.Flatten())]
+)
+def test_a_chain_that_computes_nothing_hands_the_gradient_on(make: Any) -> None:
+    x, dy = draw("plan/nothing", (3, 2, 4)), draw("plan/nothing_dy", (3, 2, 4))
+    model = make()
+    y = model(x)
+    np.testing.assert_array_equal(y.ravel(), x.ravel())
+    np.testing.assert_array_equal(model.backward(dy.reshape(y.shape)), dy)
+
+
+def test_the_result_belongs_to_the_caller() -> None:
+    model = seeded(nn.Sequential(nn.Conv2d(1, 2, 5), nn.ReLU(), nn.MaxPool2d(2)))
+    x, dy = draw("plan/own_y", (2, 1, 12, 12)), draw("plan/own_dy", (2, 2, 4, 4))
+    y, saved = model.apply(x, training=True)
+    dx = model.grad(dy, saved)[0]
+    y -= 10
+    np.testing.assert_array_equal(model.grad(dy, saved)[0], dx)
+
+
+class Reversed(nn.Sequential):
+    def grad(self, dy: Any, saved: Any, need: bool = True) -> Any:
+        dx, gradients = super().grad(dy, saved, need)
+        return -dx, gradients
+
+
+class Halved(nn.Conv2d):
+    @property
+    def weight(self) -> Any:
+        return nn.Parameter(self.raw.data / 2)
+
+    @weight.setter
+    def weight(self, value: nn.Parameter) -> None:
+        self.raw = value
+
+
+def test_subclasses_are_asked() -> None:
+    x, dy = draw("plan/sub", (2, 1, 4, 4)), draw("plan/sub_dy", (2, 1, 4, 4))
+    plain, own = nn.Sequential(nn.Tanh()), nn.Sequential(Reversed(nn.Tanh()))
+    np.testing.assert_array_equal(plain(x), own(x))
+    np.testing.assert_array_equal(plain.backward(dy), -own.backward(dy))
+    layer = Halved(1, 1, 1, bias=False)
+    model = nn.Sequential(layer)
+    before = model(x)
+    layer.raw.data[...] *= 3
+    close(model(x), 3 * before)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "value"),
+    [
+        (nn.Dropout(0.5), "p", 2.0),
+        (nn.AvgPool2d(2), "divisor_override", 0),
+        (nn.LocalResponseNorm(3), "size", 0),
+        (nn.AdaptiveAvgPool2d(2), "output_size", (-1, -1)),
+    ],
+)
+def test_bad_values_are_refused_by_the_layers(layer: nn.Layer, name: str, value: Any) -> None:
+    setattr(layer, name, value)
+    x = draw("plan/bad", (2, 3, 6, 6))
+    with pytest.raises((TypeError, ValueError, RuntimeError)) as expected:
+        layer.apply(x, training=True)
+    with pytest.raises(expected.type):
+        nn.Sequential(layer).apply(x, training=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import Any
 
@@ -48,6 +49,20 @@ MODELS = {
     "branches": (branches, (3, 9, 8)),
     "log_softmax": (lambda: nn.Sequential(nn.ReLU(), nn.LogSoftmax(1)), (3, 4, 5)),
     "nothing": (nn.Sequential, (3, 4, 5)),
+    "unread": (
+        lambda: nn.Graph(
+            [
+                nn.Node("a", nn.Conv2d(2, 3, 3), (0,), 1),
+                nn.Node("unread", nn.AdaptiveAvgPool2d(1), (0,), 2),
+                nn.Node("out", nn.ReLU(), (1,), 3),
+            ]
+        ),
+        (2, 5, 5),
+    ),
+    "affine_behind_linear": (
+        lambda: nn.Sequential(nn.Linear(6, 4), nn.ChannelAffine(4)),
+        (4, 6),
+    ),
     "flatten": (nn.Flatten, (3, 4, 5)),
     "input_twice": (lambda: nn.Graph([nn.Node("a", nn.Add(), (0, 0), 1)]), (2, 3, 3)),
     "result_in_the_middle": (
@@ -192,6 +207,15 @@ def zeros(*shape: int, dtype: Any = np.float32) -> Any:
             r"input must have shape \(2, 3, 9, 8\).*got \(2, 3, 9, 9\)",
         ),
         (lambda: BRANCHES(zeros(3, 9, 8)), ValueError, "input must have shape"),
+        (lambda: striate.prepare(models.lenet5(), 28), TypeError, r"must be \(C, H, W\), got 28"),
+        (lambda: copy.copy(BRANCHES), TypeError, "prepare the model again"),
+        (
+            lambda: striate.prepare(
+                nn.Sequential(nn.Conv2d(1, 4, 1), nn.ChannelAffine(1)), (1, 2, 2)
+            ),
+            ValueError,
+            r"layer '1': ChannelAffine: input must be \(N, 1, ...\)",
+        ),
         (lambda: BRANCHES(zeros(1, 3, 9, 8, dtype=np.float64)), TypeError, "must be float32"),
         (lambda: BRANCHES([[1.0]]), TypeError, "input"),
     ],

@@ -126,10 +126,15 @@ StepPtr sigmoid(const Dims& x) {
   return std::make_unique<ActivationStep>(x, cpu::sigmoid_forward, cpu::sigmoid_backward);
 }
 
-StepPtr dropout(const Dims& x, double p) { return std::make_unique<DropoutStep>(x, p); }
+StepPtr dropout(const Dims& x, double p) {
+  if (!(p >= 0 && p <= 1)) throw std::invalid_argument("dropout: p must be between 0 and 1");
+  return std::make_unique<DropoutStep>(x, p);
+}
 
 StepPtr local_response_norm(const Dims& x, int64_t size, double alpha, double beta, double k) {
-  if (x.size() < 2) throw std::invalid_argument("local_response_norm: the input needs 3 axes");
+  if (x.size() < 2 || size < 1) {
+    throw std::invalid_argument("local_response_norm: the size or the input does not fit");
+  }
   const LocalResponseNorm shape{.N = 1,
                                 .C = x[0],
                                 .L = size_of(x) / (x[0] > 0 ? x[0] : 1),

@@ -112,7 +112,7 @@ StepPtr avg_pool2d(const Dims& x, const Pool& pool, bool count_include_pad, int6
 }
 
 StepPtr adaptive_avg_pool2d(const Dims& x, Pair output) {
-  if (x.size() != 3 || size_of(x) == 0) {
+  if (x.size() != 3 || size_of(x) == 0 || output[0] < 0 || output[1] < 0) {
     throw std::invalid_argument("adaptive_avg_pool2d: the input must be (C, H, W)");
   }
   return std::make_unique<AdaptiveAvgPool2dStep>(x, output[0] == 0 ? x[1] : output[0],

@@ -96,7 +96,7 @@ std::unique_ptr<Training::Saved> Training::forward(float* y, const float* x,
                                                    std::vector<DropoutKey> keys, bool save) const {
   std::optional<cpu::Serially> serially;
   if (size_.tiny(n)) serially.emplace();
-  auto saved = std::make_unique<Saved>(Saved{n, x, y, {}, {}, std::move(keys)});
+  auto saved = std::make_unique<Saved>(Saved{n, x, {}, {}, std::move(keys)});
   saved->values.resize(steps_.size());
   saved->marks.resize(steps_.size());
   std::vector<float*> value(steps_.size());            // where each step writes
@@ -112,15 +112,15 @@ std::unique_ptr<Training::Saved> Training::forward(float* y, const float* x,
       continue;
     }
     writer[i + 1] = i + 1;
-    if (i + 1 != last) saved->values[i] = std::make_unique<Scratch>(n * steps_[i]->y_size());
-    value[i] = i + 1 == last ? y : saved->values[i]->get();
+    // The caller may write into y; what backward reads of it is a copy.
+    const bool is_result = i + 1 == last && !(save && steps_[i]->backward_reads_y());
+    if (!is_result) saved->values[i] = std::make_unique<Scratch>(n * steps_[i]->y_size());
+    value[i] = is_result ? y : saved->values[i]->get();
     read[i + 1] = value[i];
     if (save && steps_[i]->saved_size() > 0) {
       saved->marks[i] = std::make_unique<Scratch>(n * steps_[i]->saved_size());
     }
   }
-  if (last == 0) std::copy_n(x, n * size_of(input_), y);
-
   for (const Segment& segment : segments(n)) {
     std::vector<std::unique_ptr<Scratch>> prepared(segment.end - segment.begin);
     for (std::size_t i = segment.begin; i < segment.end; ++i) {
@@ -158,6 +158,7 @@ std::unique_ptr<Training::Saved> Training::forward(float* y, const float* x,
       if (!(save && backward_reads)) saved->values[wrote].reset();
     }
   }
+  if (read.back() != y) std::copy_n(read.back(), n * size_of(output()), y);
   return saved;
 }
 
@@ -182,11 +183,10 @@ void Training::backward(float* dx, float* const* dparams, const float* dy, const
   std::vector<const float*> value(steps_.size() + 1);
   value[0] = saved.x;
   for (std::size_t i = 0; i < steps_.size(); ++i) {
-    value[i + 1] = steps_[i]->only_reshapes() ? value[i]
-                   : saved.values[i]          ? saved.values[i]->get()
-                                              : saved.y;
+    value[i + 1] = steps_[i]->only_reshapes() ? value[i] : data_of(saved.values[i]);
   }
 
+  if (steps_.empty() && dx != nullptr) std::copy_n(dy, n * size_of(input_), dx);
   std::unique_ptr<Scratch> arrived;  // holds the gradient that the next segment reads
   const float* grad = dy;
   const std::vector<Segment> all = segments(n);
@@ -236,17 +236,18 @@ void Training::backward(float* dx, float* const* dparams, const float* dy, const
         } else if (to != nullptr) {
           dx_here = to + begin * step.x_size();
         }
-        step.backward({.dx = dx_here,
-                       .dy = dy_here,
-                       .x = value[i] + begin * step.x_size(),
-                       .y = value[i + 1] + begin * step.y_size(),
-                       .params = params + first_param_[i],
-                       .prepared = data_of(prepared[i - first]),
-                       .saved = marks_at(saved.marks[i], begin * step.saved_size()),
-                       .dparams = own.data() + (first_param_[i] - first_param_[first]),
-                       .key = step.drops() ? &saved.keys[key_of_[i]] : nullptr,
-                       .n = images,
-                       .first = begin});
+        step.backward(
+            {.dx = dx_here,
+             .dy = dy_here,
+             .x = step.backward_reads_x() ? value[i] + begin * step.x_size() : nullptr,
+             .y = step.backward_reads_y() ? value[i + 1] + begin * step.y_size() : nullptr,
+             .params = params + first_param_[i],
+             .prepared = data_of(prepared[i - first]),
+             .saved = marks_at(saved.marks[i], begin * step.saved_size()),
+             .dparams = own.data() + (first_param_[i] - first_param_[first]),
+             .key = step.drops() ? &saved.keys[key_of_[i]] : nullptr,
+             .n = images,
+             .first = begin});
         above = std::move(mine);
         dy_here = dx_here;
       }

@@ -24,10 +24,10 @@ class Training {
   /// Of all steps, one after another.
   const std::vector<int64_t>& parameter_sizes() const { return parameter_sizes_; }
 
-  /// What forward keeps. x and y are the caller's and must outlive it.
+  /// What forward keeps. x is the caller's and must outlive it.
   struct Saved {
     int64_t n;
-    const float *x, *y;
+    const float* x;
     std::vector<std::unique_ptr<cpu::Scratch>> values, marks;  // by step; marks: int32
     std::vector<DropoutKey> keys;
   };

@@ -31,6 +31,11 @@ plan::Pool pool_of(const py::dict& o) {
 
 StepPtr step_of(const std::string& op, const std::vector<Dims>& inputs, const py::dict& o) {
   const Dims& x = inputs.at(0);
+  const bool joins = op == "add" || op == "concat";
+  if (joins != (inputs.size() > 1)) {
+    throw py::value_error("plan: " + op + " cannot take " + std::to_string(inputs.size()) +
+                          " inputs");
+  }
   if (op == "conv2d") {
     const py::object pool = o["pool"];
     return plan::conv2d(
@@ -138,7 +143,7 @@ std::unique_ptr<plan::Inference> make_inference(const Dims& input, const py::lis
 /// What a training plan's forward hands to backward, with the arrays that it points into.
 struct Saved {
   std::unique_ptr<plan::Training::Saved> saved;
-  py::object x, y;
+  py::object x;
 };
 
 void register_inference(py::module_& m) {
@@ -207,7 +212,7 @@ void register_training(py::module_& m) {
                   self.forward(to, x.data(), params.data.data(), x[0], std::move(draws), save);
             }
             if (!save) return py::make_tuple(y, py::none());
-            saved->x = x.array(), saved->y = y;
+            saved->x = x.array();
             return py::make_tuple(y, std::move(saved));
           },
           py::arg("input"), py::arg("parameters"), py::arg("keys"), py::arg("save"))

@@ -173,6 +173,7 @@ class Subsampling(nn.Layer):
             return None  # a plan has no gradient for the coefficients
         channels = {"channels": self.bias.data.size, "relu": False}
         mean = nn.AvgPool2d(2).op(training)
+        assert mean is not None
         return mean, Op("channel_affine", channels, (self.coefficient, self.bias))
 
     def window(self, input_shape: tuple[int, ...]) -> Window:

@@ -81,20 +81,20 @@ class Layer:
     (in a list or dict they are not seen; Sequential and Graph hold lists of layers).
     """
 
-    version = 0  # counts the changes to any layer's attributes: plans are made for one version
+    _version = 0  # counts the changes to any layer's attributes: plans are made for one version
 
     def __init__(self) -> None:
         self.training = True
         self._saved: tuple[Any] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name != "_saved":
-            Layer.version += 1
         super().__setattr__(name, value)
+        if name != "_saved":
+            Layer._version += 1
 
     def __delattr__(self, name: str) -> None:
-        Layer.version += 1
         super().__delattr__(name)
+        Layer._version += 1
 
     # --- the pure pair ---------------------------------------------------------------------------
 

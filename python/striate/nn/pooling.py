@@ -100,7 +100,9 @@ class AvgPool2d(Layer):
     def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
         return F.avg_pool2d_backward(dy, saved, *self._arguments()) if need else None, []
 
-    def op(self, training: bool) -> Op:
+    def op(self, training: bool) -> Op | None:
+        if self.divisor_override == 0:
+            return None  # which the layer itself refuses
         options = _pool("AvgPool2d", self, (1, 1))
         options["count_include_pad"] = bool(self.count_include_pad)
         options["divisor_override"] = self.divisor_override or 0

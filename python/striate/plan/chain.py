@@ -33,23 +33,26 @@ class Chain:
 
     def apply(self, x: Array, save: bool) -> tuple[Array, Saved | None]:
         keys = [random.next_key() for _ in range(self._drops)]
-        y, saved = self._plan.forward(x, [p._data for p in self._parameters], keys, save)
+        y, saved = self._plan.forward(x, [p.data for p in self._parameters], keys, save)
         return y, Saved(self, saved) if save else None
 
     def grad(self, dy: Array, saved: Any, need: bool) -> tuple[Array | None, Gradients]:
         parameters = self._parameters
         dx, gradients = self._plan.backward(
-            dy, saved, [p._data for p in parameters], [p.requires_grad for p in parameters], need
+            dy, saved, [p.data for p in parameters], [p.requires_grad for p in parameters], need
         )
         return dx, [pair for pair in zip(parameters, gradients) if pair[1] is not None]
+
+
+_MOST = 8  # shapes of input that a model keeps plans for: pictures come in every size
 
 
 class Chains:
     """The chains of one model, made when first needed and dropped when any layer changes."""
 
     def __init__(self) -> None:
-        self._version = -1
-        self._chains: dict[Any, Chain | None] = {}
+        # One object, so that threads see a version and its plans together.
+        self._made: tuple[int, dict[Any, Chain | None]] = (-1, {})
 
     def of(self, model: Layer, x: Any, training: bool) -> Chain | None:
         """The plan for ``x``; None where there is none, and the layers then run one by one: for
@@ -57,19 +60,21 @@ class Chains:
         """
         if type(x) is not np.ndarray or x.dtype != np.float32 or x.ndim < 2:
             return None
-        if self._version != Layer.version:
-            self._version = Layer.version
-            self._chains = {}
+        if _core.get_backend() == "reference":
+            return None
+        version, chains = self._made
+        if version != Layer._version or len(chains) >= _MOST:
+            version, chains = self._made = Layer._version, {}
         key = x.shape[1:], training
-        if key not in self._chains:
-            if len(self._chains) >= 8:  # pictures of every size: keep the memory bounded
-                self._chains.clear()
-            self._chains[key] = _chain(model, x.shape[1:], training)
-        return None if _core.get_backend() == "reference" else self._chains[key]
+        try:
+            return chains[key]
+        except KeyError:
+            chain = chains[key] = _chain(model, x.shape[1:], training)
+            return chain
 
 
 def _chain(model: Layer, shape: tuple[int, ...], training: bool) -> Chain | None:
     try:
         return Chain(model, shape, training)
-    except ValueError:  # NoStep is one, too
+    except (RuntimeError, TypeError, ValueError):  # the layers themselves say what is wrong
         return None

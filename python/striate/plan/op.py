@@ -19,6 +19,13 @@ class Op(NamedTuple):
 IDENTITY: tuple[Op, ...] = ()  # of a layer that does nothing
 
 
+# What a class may define on top of a layer of Striate's and still be that layer to a plan.
+_HARMLESS = frozenset(
+    ("__init__", "__module__", "__qualname__", "__doc__", "__annotations__", "__firstlineno__",
+     "__static_attributes__", "extra_repr", "window", "multiply_adds")
+)  # fmt: skip
+
+
 def ops_of(layer: Layer, training: bool) -> tuple[Op, ...] | None:
     """The ops of ``layer``, one after another, or None where a plan cannot stand for it: a layer of
     the user's own, or one whose ``apply`` or ``grad`` was replaced.
@@ -30,10 +37,10 @@ def ops_of(layer: Layer, training: bool) -> tuple[Op, ...] | None:
 
 
 def _is_stock(kind: type[Layer]) -> bool:
-    """Whether the class that says what the op is also is the one that computes it."""
+    """Whether a class says itself what its op is, or inherits that and changes nothing by it."""
     for cls in kind.__mro__:
         if "op" in vars(cls):
             return True
-        if "apply" in vars(cls) or "grad" in vars(cls):
-            return False
+        if not _HARMLESS.issuperset(vars(cls)):
+            return False  # a property, say, could stand for a weight
     return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,6 +56,9 @@ class PreparedModel:
         """The steps, in the order in which they run."""
         return list(self._rows)
 
+    def __reduce__(self) -> Any:
+        raise TypeError("PreparedModel cannot be copied or pickled: prepare the model again")
+
     def __repr__(self) -> str:
         return (
             f"PreparedModel({self.input_shape} -> {self.output_shape}, {len(self._rows)} steps, "
@@ -76,6 +79,8 @@ def prepare(model: Layer, input_shape: Sequence[int]) -> PreparedModel:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"prepare: model must be a Layer, got {type(model).__name__}")
+    if not isinstance(input_shape, Sequence) or isinstance(input_shape, (str, bytes)):
+        raise TypeError(f"prepare: input_shape must be (C, H, W), got {input_shape!r}")
     shape = tuple(integer(n, "prepare", "input_shape", 1) for n in input_shape)
     if isinstance(model, Graph) and model.inputs != 1:
         raise ValueError(f"prepare: model must have 1 input, got {model.inputs}")
@@ -88,7 +93,7 @@ def prepare(model: Layer, input_shape: Sequence[int]) -> PreparedModel:
         ) from None
     try:
         return PreparedModel(steps, shape)
-    except ValueError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         # The layers themselves say best what does not fit.
         model.apply(np.zeros((1, *shape), np.float32), training=False, save=False)
         raise ValueError(f"prepare: input_shape {shape} does not fit the model: {error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -38,16 +38,19 @@ class NoStep(ValueError):
 def steps_of(model: Layer, training: bool) -> list[Step]:
     """The steps of ``model``, at least one for each layer that computes anything. Raises NoStep."""
     steps: list[Step] = []
-    result = _walk(model, "", (0,), training, steps)
-    if result != (steps[-1].output if steps else 0):  # the last value is the result, also of a net
-        steps.append(Step((), "add", (result,), len(steps) + 1, {"relu": False}, ()))
-    return steps
+    wanted = {_walk(model, "", (0,), training, steps)}
+    kept = []
+    for step in reversed(steps):  # what nobody reads is left out: the last step makes the result
+        if step.output in wanted:
+            wanted.update(step.inputs)
+            kept.append(step)
+    return kept[::-1]
 
 
 def _walk(
     layer: Layer, name: str, inputs: tuple[int, ...], training: bool, steps: list[Step]
 ) -> int:
-    if isinstance(layer, Graph) and type(layer).apply is Graph.apply and "apply" not in vars(layer):
+    if _is_plain_graph(layer):
         values = dict(enumerate(inputs))
         for node in layer.nodes:
             path = f"{name}.{node.name}" if name else node.name
@@ -57,7 +60,7 @@ def _walk(
             )
         return values[layer.nodes[-1].output] if layer.nodes else inputs[0]
     ops = ops_of(layer, training)
-    if ops is None:
+    if ops is None or (not ops and len(inputs) > 1):
         raise NoStep(name, layer)
     for op in ops:
         output = len(steps) + 1
@@ -66,12 +69,17 @@ def _walk(
     return inputs[0]
 
 
+def _is_plain_graph(layer: Layer) -> TypeGuard[Graph]:
+    own = (getattr(type(layer), name) is getattr(Graph, name, None) for name in ("apply", "grad"))
+    return isinstance(layer, Graph) and all(own) and {"apply", "grad"}.isdisjoint(vars(layer))
+
+
 def fuse(steps: Sequence[Step], fold: bool = False) -> list[Step]:
     """Steps that do the same in fewer passes over memory.
 
     A ReLU goes into the convolution, linear layer or sum before it, and a max pooling into the
     convolution before it, where nobody else reads what lies between. With ``fold``, for inference,
-    the weights of a convolution or linear layer take over a channel_affine behind it.
+    the weights of a convolution take over a channel_affine behind it.
     """
     readers = Counter(v for step in steps for v in step.inputs)
     if steps:
@@ -99,8 +107,9 @@ def _joined(first: Step, then: Step, fold: bool) -> Step | None:
         options = {"relu": True}
     elif then.op == "max_pool2d" and first.op == "conv2d" and not pooled:
         options = {"pool": then.options}
-    elif then.op == "channel_affine" and fold and first.op in ("conv2d", "linear"):
-        if first.options["relu"] or pooled:
+    elif then.op == "channel_affine" and fold and first.op == "conv2d":
+        same = then.options["channels"] == first.options["out_channels"]
+        if first.options["relu"] or pooled or not same:
             return None
         options, parameters = {"bias": True}, _folded(first, then)
         if then.options["relu"]:
