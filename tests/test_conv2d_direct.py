@@ -150,6 +150,20 @@ def test_fused_pool_equals_separate_ops(case: Case, seed: int) -> None:
         _core.set_conv2d_algorithm("auto")
 
 
+@pytest.mark.parametrize(("k", "zeros"), [(4, 0.0), (16, 0.9)])
+def test_large_images_keep_their_digits(k: int, zeros: float) -> None:
+    """The error bar, relative to the output's root mean square, over a large image."""
+    x, w = draw("direct/lx", (1, 1, 600, 600)), draw("direct/lw", (k, 1, 3, 3))
+    dy = draw("direct/ldy", (1, k, 598, 598))
+    dy[np.abs(dy) < np.quantile(np.abs(dy), zeros)] = 0
+    dw = F.conv2d_backward(dy, x, w, need=(False, True, False))[1]
+    windows = np.lib.stride_tricks.sliding_window_view(x[0, 0].astype(float), (3, 3))
+    expected = np.einsum("kpq,pqrs->krs", dy[0].astype(float), windows)
+    error = (dw[:, 0] - expected) / np.sqrt((expected**2).mean())
+    assert np.sqrt((error**2).mean()) < 4e-6
+    assert np.abs(error).max() < 5e-5
+
+
 @pytest.mark.parametrize("name", ["lenet5_conv1", "lenet5_conv2"])
 @pytest.mark.parametrize("direction", ["forward", "backward_data", "backward_weight"])
 def test_lenet_is_direct(name: str, direction: str) -> None:

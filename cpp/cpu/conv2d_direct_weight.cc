@@ -155,7 +155,7 @@ void direct_conv2d_backward_weight(float* dw, const float* dy, const float* x,
   const Kernels& kernel = kernels();
   const int64_t K = s.K / s.G;
   const bool fill_lanes = 3 * K >= kernel.lanes;
-  if (fill_lanes && !mostly_zeros(kernel, dy, s)) {
+  if (s.PQ() > kDirectLongestSum || (fill_lanes && !mostly_zeros(kernel, dy, s))) {
     return direct_conv2d_backward_weight_dense(dw, dy, x, s);
   }
   add_weight(

@@ -22,6 +22,9 @@
 
 namespace striate::cpu {
 
+/// Where dy's elements are taken one by one, a plane of it is one sum: longer ones would lose digits.
+constexpr int64_t kDirectLongestSum = int64_t{1} << 16;
+
 /// The gradient of a pooled map [N, K, P/2, Q/2], with what forward wrote.
 struct PooledGradient {
   const float* dy;

@@ -54,7 +54,7 @@ Dims output_of(const Conv2dShape& s, const Conv2d& o) {
 
 // Whether the pooling can be computed within the convolution.
 bool pools_within(const Conv2dShape& s, const Conv2d& o) {
-  if (!o.pool || !o.relu) return false;
+  if (!o.pool || !o.relu || s.PQ() > cpu::kDirectLongestSum) return false;
   const Pool& pool = *o.pool;
   const Pair two{2, 2}, one{1, 1};
   if (pool.kernel != two || pool.stride != two || pool.pads != Pads{} || pool.dilation != one ||
