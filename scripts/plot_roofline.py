@@ -65,7 +65,7 @@ def draw(panel: Any, title: str, points: list[Any], peak: float, bandwidth: floa
             *place(point), MARKERS[kind], color=COLOURS[point["direction"]], markersize=6,
             markeredgecolor="white", markeredgewidth=0.5,
         )  # fmt: skip
-    panel.set(xscale="log", yscale="log", xlim=(0.05, 2000), ylim=(0.3, 1000))
+    panel.set(xscale="log", yscale="log", xlim=(0.05, 2000), ylim=(0.3, 2000))
     panel.set_title(title, fontsize=11)
     panel.set_xlabel("operations for each byte")
     panel.grid(color="#e5e5e5", linewidth=0.6)
