@@ -3,7 +3,8 @@
 
 #include <algorithm>
 
-#include "cpu/linear_prepared.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "cpu/trace.h"
 #include "striate/gemm.h"
 
@@ -31,11 +32,20 @@ void linear_backward_data(float* dx, const float* dy, const float* w, const Line
 }
 
 void linear_backward_weight(float* dw, const float* dy, const float* x, const LinearShape& s) {
-  linear_accumulate_weight(dw, dy, x, false, s);
+  const Trace trace = traced("linear_backward_weight", s);
+  gemm(dw, dy, x, 1.0f, 0.0f,
+       {.M = s.K, .N = s.C, .K = s.N, .trans_a = true, .lda = s.K, .ldb = s.C, .ldc = s.C});
 }
 
 void linear_backward_bias(float* db, const float* dy, const LinearShape& s) {
-  linear_accumulate_bias(db, dy, false, s);
+  const Trace trace("linear_backward_bias", {{"N", s.N}, {"K", s.K}}, {.bytes = 4.0 * s.N * s.K});
+  const Kernels& k = kernels();
+  parallel_for(s.K, streaming_grain(4 * std::max<int64_t>(s.N, 1)),
+               [&](int64_t begin, int64_t end) {
+                 std::fill(db + begin, db + end, 0.0f);
+                 for (int64_t n = 0; n < s.N; ++n)
+                   k.add(db + begin, dy + n * s.K + begin, end - begin);
+               });
 }
 
 }  // namespace striate::cpu

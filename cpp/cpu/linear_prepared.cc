@@ -1,4 +1,4 @@
-// linear with packed weights: both passes are x[N, depth] times tiles of `outputs` columns.
+// linear with packed weights: x[N, C] times tiles of outputs.
 #include "cpu/linear_prepared.h"
 
 #include <algorithm>
@@ -8,7 +8,6 @@
 #include "cpu/packed.h"
 #include "cpu/parallel.h"
 #include "cpu/trace.h"
-#include "striate/gemm.h"
 
 namespace striate::cpu {
 namespace {
@@ -59,76 +58,30 @@ void multiply_packed(float* y, const float* x, const float* packed, const float*
   });
 }
 
-int64_t packed_size(int64_t depth, int64_t outputs) {
-  return depth * round_up(outputs, kernels().tile_columns);
-}
-
-// Calls pack_tile(to, first output, how many) for every tile.
-template <class Pack>
-void pack_tiles(float* packed, int64_t depth, int64_t outputs, const Pack& pack_tile) {
-  const int64_t width = kernels().tile_columns;
-  const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, depth * width)) * width;
-  parallel_for(outputs, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t j = begin; j < end; j += width) {
-      const int64_t columns = std::min(width, outputs - j);
-      if (columns < width) std::fill_n(packed + j * depth, depth * width, 0.0f);
-      pack_tile(packed + j * depth, j, columns);
-    }
-  });
-}
-
-Trace traced(const char* op, const LinearShape& s) {
-  return {op, {{"N", s.N}, {"C", s.C}, {"K", s.K}}, {.flop = 2.0 * s.N * s.C * s.K}};
-}
-
 }  // namespace
 
-int64_t linear_weights_size(const LinearShape& s) { return packed_size(s.C, s.K); }
-
-int64_t linear_backward_weights_size(const LinearShape& s) { return packed_size(s.K, s.C); }
+int64_t linear_weights_size(const LinearShape& s) {
+  return s.C * round_up(s.K, kernels().tile_columns);
+}
 
 void linear_prepare_weights(float* packed, const float* w, const LinearShape& s) {
   const Kernels& kernel = kernels();
-  pack_tiles(packed, s.C, s.K, [&](float* to, int64_t k, int64_t columns) {
-    kernel.transpose(to, kernel.tile_columns, w + k * s.C, s.C, columns, s.C);
-  });
-}
-
-void linear_prepare_backward_weights(float* packed, const float* w, const LinearShape& s) {
-  const Kernels& kernel = kernels();
-  pack_tiles(packed, s.K, s.C, [&](float* to, int64_t c, int64_t columns) {
-    kernel.copy(to, kernel.tile_columns, w + c, s.C, s.K, columns);
+  const int64_t width = kernel.tile_columns;
+  const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, s.C * width)) * width;
+  parallel_for(s.K, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; k += width) {
+      const int64_t columns = std::min(width, s.K - k);
+      if (columns < width) std::fill_n(packed + k * s.C, s.C * width, 0.0f);
+      kernel.transpose(packed + k * s.C, width, w + k * s.C, s.C, columns, s.C);
+    }
   });
 }
 
 void linear_forward_prepared(float* y, const float* x, const float* packed, const float* bias,
                              bool relu, const LinearShape& s) {
-  const Trace trace = traced("linear_forward", s);
+  const Trace trace("linear_forward", {{"N", s.N}, {"C", s.C}, {"K", s.K}},
+                    {.flop = 2.0 * s.N * s.C * s.K});
   multiply_packed(y, x, packed, bias, relu, s.N, s.C, s.K);
-}
-
-void linear_backward_data_prepared(float* dx, const float* dy, const float* packed,
-                                   const LinearShape& s) {
-  const Trace trace = traced("linear_backward_data", s);
-  multiply_packed(dx, dy, packed, nullptr, false, s.N, s.K, s.C);
-}
-
-void linear_accumulate_weight(float* dw, const float* dy, const float* x, bool accumulate,
-                              const LinearShape& s) {
-  const Trace trace = traced("linear_backward_weight", s);
-  gemm(dw, dy, x, 1.0f, accumulate ? 1.0f : 0.0f,
-       {.M = s.K, .N = s.C, .K = s.N, .trans_a = true, .lda = s.K, .ldb = s.C, .ldc = s.C});
-}
-
-void linear_accumulate_bias(float* db, const float* dy, bool accumulate, const LinearShape& s) {
-  const Trace trace("linear_backward_bias", {{"N", s.N}, {"K", s.K}}, {.bytes = 4.0 * s.N * s.K});
-  const Kernels& k = kernels();
-  parallel_for(s.K, streaming_grain(4 * std::max<int64_t>(s.N, 1)),
-               [&](int64_t begin, int64_t end) {
-                 if (!accumulate) std::fill(db + begin, db + end, 0.0f);
-                 for (int64_t n = 0; n < s.N; ++n)
-                   k.add(db + begin, dy + n * s.K + begin, end - begin);
-               });
 }
 
 }  // namespace striate::cpu
