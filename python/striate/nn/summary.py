@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from striate._text import aligned
 from striate.functional._arguments import integer
 from striate.nn.graph import Graph
 from striate.nn.layer import Layer, Window
@@ -69,15 +70,7 @@ class Summary:
         ]
         first = ("input", "", _by(self.input_shape), "", "", "")
         last = ("total", "", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")
-        lines = [head, first, *body, last]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if i < 4 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths))
-            ).rstrip()
-            for line in lines
-        )
+        return aligned([head, first, *body, last], left=4)
 
 
 def summary(model: Layer, input_shape: Sequence[int]) -> Summary:

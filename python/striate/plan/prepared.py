@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from striate import _core
+from striate._text import aligned
 from striate.functional._arguments import Array, as_array, integer
 from striate.nn.graph import Graph
 from striate.nn.layer import Layer
@@ -127,12 +128,4 @@ def plan_table(prepared: PreparedModel) -> str:
         f"{prepared.weight_bytes / 1e6:.1f} MB",
         f"{total:,}",
     )
-    lines = [head, *body, last]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < 4 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in lines
-    )
+    return aligned([head, *body, last], left=4)
