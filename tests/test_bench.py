@@ -120,6 +120,7 @@ def test_avx2_pins_both_sides(tmp_path: Path) -> None:
     command = "striate bench gemm --size 48 --against numpy --threads 1 --pairs 1 --isa avx2"
     assert facts["command"] == command
     with compare._Process("striate", Settings(1, 1, isa="avx2")) as process:
+        process.ask(peaks=True)  # it has started
         environment = Path(f"/proc/{process._process.pid}/environ")
         if environment.exists():
             assert b"\0STRIATE_ISA=avx2\0" in environment.read_bytes()
