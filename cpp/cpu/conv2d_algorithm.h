@@ -48,8 +48,7 @@ struct Conv2dForward {
 
 /// That of one algorithm; for Conv2dPass::backward_data the one to which the gradient of the data is
 /// given as a convolution, which may be more accurate.
-const Conv2dForward& conv2d_forward_of(Conv2dAlgorithm algorithm,
-                                       Conv2dPass pass = Conv2dPass::forward);
+const Conv2dForward& conv2d_forward_of(Conv2dAlgorithm algorithm, Conv2dPass pass);
 
 int64_t gemm_weights_size(const Conv2dShape& s);
 void gemm_prepare_weights(float* packed, const float* w, const Conv2dShape& s);

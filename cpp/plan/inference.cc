@@ -54,15 +54,15 @@ void Inference::run(float* y, const float* x, int64_t n) const {
   if (n == 0) return;
   if (size_.tiny(n)) {
     const cpu::Serially serially;
-    return run_images(y, x, n, 0);
+    return run_images(y, x, n);
   }
-  if (!size_.small() || n == 1) return run_images(y, x, n, 0);
+  if (!size_.small() || n == 1) return run_images(y, x, n);
   cpu::parallel_for(n, images_together(n), [&](int64_t begin, int64_t end) {
-    run_images(y + begin * size_of(output_), x + begin * size_of(input_), end - begin, begin);
+    run_images(y + begin * size_of(output_), x + begin * size_of(input_), end - begin);
   });
 }
 
-void Inference::run_images(float* y, const float* x, int64_t n, int64_t first) const {
+void Inference::run_images(float* y, const float* x, int64_t n) const {
   std::vector<std::optional<cpu::Scratch>> scratch(nodes_.size() + 1);
   std::vector<const float*> at(nodes_.size() + 1);
   at[0] = x;
@@ -85,7 +85,7 @@ void Inference::run_images(float* y, const float* x, int64_t n, int64_t first) c
                   .saved = nullptr,
                   .key = nullptr,
                   .n = n,
-                  .first = first});
+                  .first = 0});
     at[value] = to;
     for (const int v : last_read_[i]) scratch[v].reset();
   }

@@ -40,7 +40,7 @@ class Inference {
     std::unique_ptr<cpu::Scratch> prepared;
   };
 
-  void run_images(float* y, const float* x, int64_t n, int64_t first) const;
+  void run_images(float* y, const float* x, int64_t n) const;
 
   Dims input_, output_;
   std::vector<Node> nodes_;
