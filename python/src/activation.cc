@@ -2,6 +2,7 @@
 
 #include "arrays.h"
 #include "backend.h"
+#include "instances.h"
 #include "ops.h"
 
 namespace striate::bindings {
@@ -44,16 +45,15 @@ void register_backward(py::module_& m, const char* op, Backward<T>* reference,
 
 template <class T>
 void register_activation(py::module_& m) {
-  register_forward<T>(m, "relu_forward", "relu", reference::relu_forward, cpu::relu_forward);
-  register_backward<T>(m, "relu_backward", reference::relu_backward, cpu::relu_backward);
-  register_forward<T>(m, "tanh_forward", "tanh", reference::tanh_forward, cpu::tanh_forward);
-  register_backward<T>(m, "tanh_backward", reference::tanh_backward, cpu::tanh_backward);
+  register_forward<T>(m, "relu_forward", "relu", reference::relu_forward, fast::relu_forward);
+  register_backward<T>(m, "relu_backward", reference::relu_backward, fast::relu_backward);
+  register_forward<T>(m, "tanh_forward", "tanh", reference::tanh_forward, fast::tanh_forward);
+  register_backward<T>(m, "tanh_backward", reference::tanh_backward, fast::tanh_backward);
   register_forward<T>(m, "sigmoid_forward", "sigmoid", reference::sigmoid_forward,
-                      cpu::sigmoid_forward);
-  register_backward<T>(m, "sigmoid_backward", reference::sigmoid_backward, cpu::sigmoid_backward);
+                      fast::sigmoid_forward);
+  register_backward<T>(m, "sigmoid_backward", reference::sigmoid_backward, fast::sigmoid_backward);
 }
 
-template void register_activation<float>(py::module_& m);
-template void register_activation<double>(py::module_& m);
+STRIATE_INSTANCES(register_activation)
 
 }  // namespace striate::bindings

@@ -8,6 +8,7 @@
 
 #include "arrays.h"
 #include "backend.h"
+#include "instances.h"
 #include "ops.h"
 
 namespace striate::bindings {
@@ -61,7 +62,7 @@ void register_adaptive_avg_pool2d(py::module_& m) {
         const Input<T> x(input, kOp, "input");
         const auto s = checked_shape(kOp, "input", x.shape(), output_size);
         const auto op =
-            choose(reference::adaptive_avg_pool2d_forward<T>, cpu::adaptive_avg_pool2d_forward);
+            choose(reference::adaptive_avg_pool2d_forward<T>, fast::adaptive_avg_pool2d_forward);
         return written<T>(output_shape(x.shape(), s), [&](T* to) {
           if (x.size() > 0) op(to, x.data(), s);
         });
@@ -75,7 +76,7 @@ void register_adaptive_avg_pool2d(py::module_& m) {
         const Input<T> dy(grad, kOp, "dy");
         dy.expect_shape(output_shape(input_shape, s), "that of the output for this input_shape");
         const auto op =
-            choose(reference::adaptive_avg_pool2d_backward<T>, cpu::adaptive_avg_pool2d_backward);
+            choose(reference::adaptive_avg_pool2d_backward<T>, fast::adaptive_avg_pool2d_backward);
         return written<T>(input_shape, [&](T* to) {
           if (dy.size() > 0) op(to, dy.data(), s);
         });
@@ -83,7 +84,6 @@ void register_adaptive_avg_pool2d(py::module_& m) {
       py::arg("dy"), py::arg("input_shape"), py::arg("output_size"));
 }
 
-template void register_adaptive_avg_pool2d<float>(py::module_& m);
-template void register_adaptive_avg_pool2d<double>(py::module_& m);
+STRIATE_INSTANCES(register_adaptive_avg_pool2d)
 
 }  // namespace striate::bindings

@@ -4,6 +4,7 @@
 
 #include "arrays.h"
 #include "backend.h"
+#include "instances.h"
 #include "ops.h"
 
 namespace striate::bindings {
@@ -38,34 +39,6 @@ Shape positions_of(Shape shape) {
   return shape;
 }
 
-std::string index_text(int64_t i, const Shape& shape) {
-  std::string s;
-  for (std::size_t axis = shape.size(); axis-- > 0; i /= shape[axis]) {
-    s = (axis > 0 ? ", " : "[") + std::to_string(i % shape[axis]) + s;
-  }
-  return s.empty() ? s : s + "]";
-}
-
-// Labels of any integer type, copied: nobody can change them once they are checked.
-std::vector<int64_t> labels_of(const py::array& target, const Shape& shape, int64_t classes,
-                               int64_t ignore_index, const char* op) {
-  constexpr int kFlags =
-      py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  const py::array_t<int64_t, kFlags> cast(target);
-  const std::vector<int64_t> labels(cast.data(), cast.data() + cast.size());
-  const bool wraps = target.dtype().kind() == 'u' && target.itemsize() == 8;
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    const int64_t t = labels[i];
-    if (t >= 0 && t < classes) continue;
-    if (t == ignore_index && !(wraps && t < 0)) continue;
-    fail(op, "target" + index_text(static_cast<int64_t>(i), shape) + " = " +
-                 (wraps ? std::to_string(static_cast<uint64_t>(t)) : std::to_string(t)) +
-                 " is not a class: input has " + std::to_string(classes) +
-                 " classes, counted from 0, and ignore_index is " + std::to_string(ignore_index));
-  }
-  return labels;
-}
-
 // The checked arguments, which live as long as the problem that points into them.
 template <class T>
 class Arguments {
@@ -85,15 +58,15 @@ class Arguments {
     }
     if (weight_) (*weight_).expect_shape({sizes.classes}, "one weight for each class");
 
-    const py::array array = as_array(target, op, "target");
-    const char kind = array.dtype().kind();
+    const Array array = as_array(target, op, "target");
+    const char kind = kind_of(array);
     if (kind == 'i' || kind == 'u') {
-      const Shape shape(array.shape(), array.shape() + array.ndim());
+      const Shape shape = shape_of(array);
       if (shape != positions_) {
         fail(op, "target must have shape " + text(positions_) + " (labels for input's shape " +
                      text(x.shape()) + "), got " + text(shape));
       }
-      labels_ = labels_of(array, shape, sizes.classes, ignore_index, op);
+      labels_ = Labels(array, sizes.classes, ignore_index, op);
     } else if (kind == 'f') {
       probabilities_.emplace_back(array, op, "target");
       probabilities_[0].expect_shape(x.shape(), "that of input, for class probabilities");
@@ -104,7 +77,7 @@ class Arguments {
     } else {
       throw py::type_error(std::string(op) +
                            ": target must hold integer labels or float32 probabilities, got " +
-                           py::str(array.dtype()).cast<std::string>());
+                           dtype_of(array));
     }
     problem = {.sizes = sizes,
                .labels = probabilities_.empty() ? labels_.data() : nullptr,
@@ -125,7 +98,7 @@ class Arguments {
  private:
   Shape positions_;
   OptionalInput<T> weight_;
-  std::vector<int64_t> labels_;
+  Labels labels_;
   std::vector<Input<T>> probabilities_;  // one or none
 };
 
@@ -139,21 +112,9 @@ void register_cross_entropy(py::module_& m) {
          int64_t ignore_index, const std::string& reduction, double label_smoothing) -> py::object {
         const Arguments<T> a(input, target, weight, ignore_index, reduction, label_smoothing,
                              "cross_entropy");
-        const auto op = choose(reference::cross_entropy_forward<T>, cpu::cross_entropy_forward);
-        if (a.reduction == Reduction::none) {
-          auto losses = output<T>(a.positions());
-          {
-            const py::gil_scoped_release nogil;
-            op(data(losses), a.x.data(), a.problem);
-          }
-          return losses;
-        }
-        double total = 0;
-        {
-          const py::gil_scoped_release nogil;
-          total = op(nullptr, a.x.data(), a.problem);
-        }
-        return py::float_(total);
+        if (a.reduction != Reduction::none) return cross_entropy_total(a.x.data(), a.problem);
+        return written<T>(a.positions(),
+                          [&](T* to) { cross_entropy_losses(to, a.x.data(), a.problem); });
       },
       py::arg("input"), py::arg("target"), py::arg("weight"), py::arg("ignore_index"),
       py::arg("reduction"), py::arg("label_smoothing"));
@@ -172,7 +133,7 @@ void register_cross_entropy(py::module_& m) {
         const OptionalInput<T> dy(each ? grad : py::none(), name, "dy");
         if (each) (*dy).expect_shape(a.positions(), "one value for each loss");
         const double dy_total = each ? 0 : grad.cast<double>();
-        const auto op = choose(reference::cross_entropy_backward<T>, cpu::cross_entropy_backward);
+        const auto op = choose(reference::cross_entropy_backward<T>, fast::cross_entropy_backward);
         return written<T>(a.x.shape(),
                           [&](T* to) { op(to, dy.data(), dy_total, a.x.data(), a.problem); });
       },
@@ -180,7 +141,6 @@ void register_cross_entropy(py::module_& m) {
       py::arg("ignore_index"), py::arg("reduction"), py::arg("label_smoothing"));
 }
 
-template void register_cross_entropy<float>(py::module_& m);
-template void register_cross_entropy<double>(py::module_& m);
+STRIATE_INSTANCES(register_cross_entropy)
 
 }  // namespace striate::bindings

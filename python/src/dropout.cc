@@ -4,6 +4,7 @@
 
 #include "arrays.h"
 #include "backend.h"
+#include "instances.h"
 #include "ops.h"
 
 namespace striate::bindings {
@@ -34,7 +35,7 @@ void register_function(py::module_& m, const char* function, const char* op, con
           fail(op, "offset=" + std::to_string(offset) + " and " + std::to_string(x.size()) +
                        " elements go beyond the 2^34 that a batch may have");
         }
-        const auto run = choose(reference::dropout<T>, cpu::dropout);
+        const auto run = choose(reference::dropout<T>, fast::dropout);
         return written<T>(x.shape(), [&](T* to) { run(to, x.data(), x.size(), p, key, offset); });
       },
       py::arg(name), py::arg("p"), py::arg("seed"), py::arg("call"), py::arg("step"),
@@ -49,7 +50,6 @@ void register_dropout(py::module_& m) {
   register_function<T>(m, "dropout_backward", "dropout_backward", "dy");
 }
 
-template void register_dropout<float>(py::module_& m);
-template void register_dropout<double>(py::module_& m);
+STRIATE_INSTANCES(register_dropout)
 
 }  // namespace striate::bindings

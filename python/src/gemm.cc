@@ -2,6 +2,7 @@
 
 #include "arrays.h"
 #include "backend.h"
+#include "instances.h"
 #include "ops.h"
 
 namespace striate::bindings {
@@ -31,9 +32,9 @@ void register_gemm(py::module_& m) {
         }
         if (C) (*C).expect_shape({s.M, s.N}, "that of the product");
         if (!C && beta != 0) fail("gemm", "beta=" + std::to_string(beta) + " needs c, got None");
-        const auto op = choose(reference::gemm<T>, cpu::gemm);
+        const auto op = choose(reference::gemm<T>, fast::gemm);
         return written<T>({s.M, s.N}, [&](T* to) {
-          if (C) std::copy_n(C.data(), s.M * s.N, to);
+          if (C) copy_elements(to, C.data(), s.M * s.N);
           op(to, A.data(), B.data(), alpha, beta, s);
         });
       },
@@ -41,7 +42,6 @@ void register_gemm(py::module_& m) {
       py::arg("alpha") = 1, py::arg("beta") = 0, py::arg("c") = py::none());
 }
 
-template void register_gemm<float>(py::module_& m);
-template void register_gemm<double>(py::module_& m);
+STRIATE_INSTANCES(register_gemm)
 
 }  // namespace striate::bindings

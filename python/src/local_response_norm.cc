@@ -2,6 +2,7 @@
 
 #include "arrays.h"
 #include "backend.h"
+#include "instances.h"
 #include "ops.h"
 
 namespace striate::bindings {
@@ -32,7 +33,7 @@ void register_local_response_norm(py::module_& m) {
         const Input<T> x(input, "local_response_norm", "input");
         const auto s = sizes(x, "local_response_norm", size, alpha, beta, k);
         const auto op =
-            choose(reference::local_response_norm_forward<T>, cpu::local_response_norm_forward);
+            choose(reference::local_response_norm_forward<T>, fast::local_response_norm_forward);
         return written<T>(x.shape(), [&](T* to) {
           if (x.size() > 0) op(to, x.data(), s);
         });
@@ -47,7 +48,7 @@ void register_local_response_norm(py::module_& m) {
         const auto s = sizes(x, kOp, size, alpha, beta, k);
         dy.expect_shape(x.shape(), "that of input");
         const auto op =
-            choose(reference::local_response_norm_backward<T>, cpu::local_response_norm_backward);
+            choose(reference::local_response_norm_backward<T>, fast::local_response_norm_backward);
         return written<T>(x.shape(), [&](T* to) {
           if (x.size() > 0) op(to, dy.data(), x.data(), s);
         });
@@ -56,7 +57,6 @@ void register_local_response_norm(py::module_& m) {
       py::arg("k"));
 }
 
-template void register_local_response_norm<float>(py::module_& m);
-template void register_local_response_norm<double>(py::module_& m);
+STRIATE_INSTANCES(register_local_response_norm)
 
 }  // namespace striate::bindings

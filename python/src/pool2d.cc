@@ -9,6 +9,7 @@
 
 #include "arrays.h"
 #include "backend.h"
+#include "instances.h"
 #include "ops.h"
 
 namespace striate::bindings {
@@ -116,26 +117,6 @@ Pool2dDivisor checked_divisor(const char* op, bool count_include_pad,
                std::to_string(index));
 }
 
-// torch's indices are int64, ours int32: both are taken.
-Input<int32_t> read_indices(const char* op, const py::object& object, const Shape& shape,
-                            const Pool2dShape& s) {
-  if (!py::isinstance<py::array>(object) ||
-      !py::reinterpret_borrow<py::array>(object).dtype().equal(py::dtype::of<int64_t>())) {
-    Input<int32_t> indices(object, op, "indices");
-    indices.expect_shape(shape, kOutputShape);
-    return indices;
-  }
-  const Input<int64_t> wide(object, op, "indices");
-  wide.expect_shape(shape, kOutputShape);
-  auto narrow = output<int32_t>(shape);
-  for (int64_t i = 0; i < wide.size(); ++i) {
-    const int64_t index = wide.data()[i];
-    if (index < -1 || index >= s.H * s.W) fail_index(op, index, s);
-    data(narrow)[i] = static_cast<int32_t>(index);
-  }
-  return Input<int32_t>(narrow, op, "indices");
-}
-
 template <class T>
 void register_max_pool2d(py::module_& m) {
   m.def(
@@ -148,19 +129,16 @@ void register_max_pool2d(py::module_& m) {
                                         {kernel_size, stride, padding, dilation, ceil_mode});
         const Shape shape = output_shape(x.shape(), s);
         auto y = output<T>(shape);
-        py::typing::Optional<py::array_t<int32_t>> positions = py::none();
+        py::typing::Optional<Output<int32_t>> positions = py::none();
         int32_t* indices = nullptr;
         if (return_indices) {
           auto array = output<int32_t>(shape);
-          indices = data(array);
+          indices = data<int32_t>(array);
           positions = std::move(array);
         }
-        const auto op = choose(reference::max_pool2d_forward<T>, cpu::max_pool2d_forward);
-        if (x.size() > 0) {
-          const py::gil_scoped_release nogil;
-          op(data(y), indices, x.data(), s);
-        }
-        return py::typing::Tuple<py::array_t<T>, py::typing::Optional<py::array_t<int32_t>>>(
+        const auto op = choose(reference::max_pool2d_forward<T>, fast::max_pool2d_forward);
+        if (x.size() > 0) without_gil([&] { op(data<T>(y), indices, x.data(), s); });
+        return py::typing::Tuple<Output<T>, py::typing::Optional<Output<int32_t>>>(
             py::make_tuple(std::move(y), std::move(positions)));
       },
       py::arg("input"), py::arg("kernel_size"), py::arg("stride"), py::arg("padding"),
@@ -176,13 +154,14 @@ void register_max_pool2d(py::module_& m) {
         const Shape shape = output_shape(input_shape, s);
         const Input<T> dy(grad, kOp, "dy");
         dy.expect_shape(shape, kOutputShape);
-        const auto indices = read_indices(kOp, positions, shape, s);
+        const auto indices = read_indices(positions, kOp, s.H * s.W,
+                                          [&](int64_t index) { fail_index(kOp, index, s); });
+        indices.expect_shape(shape, kOutputShape);
         auto dx = output<T>(input_shape);
-        const auto op = choose(reference::max_pool2d_backward<T>, cpu::max_pool2d_backward);
+        const auto op = choose(reference::max_pool2d_backward<T>, fast::max_pool2d_backward);
         bool valid = true;
-        if (dx.size() > 0) {
-          const py::gil_scoped_release nogil;
-          valid = op(data(dx), dy.data(), indices.data(), s);
+        if (s.N * s.C > 0) {
+          without_gil([&] { valid = op(data<T>(dx), dy.data(), indices.data(), s); });
         }
         if (!valid) {
           const int64_t least = pool2d_least_index(s);
@@ -207,7 +186,7 @@ void register_avg_pool2d(py::module_& m) {
         const auto s = checked_shape(kOp, "input", x.shape(),
                                      {kernel_size, stride, padding, {1, 1}, ceil_mode});
         const auto divisor = checked_divisor(kOp, count_include_pad, divisor_override);
-        const auto op = choose(reference::avg_pool2d_forward<T>, cpu::avg_pool2d_forward);
+        const auto op = choose(reference::avg_pool2d_forward<T>, fast::avg_pool2d_forward);
         return written<T>(output_shape(x.shape(), s), [&](T* to) {
           if (x.size() > 0) op(to, x.data(), s, divisor);
         });
@@ -225,7 +204,7 @@ void register_avg_pool2d(py::module_& m) {
         const auto divisor = checked_divisor(kOp, count_include_pad, divisor_override);
         const Input<T> dy(grad, kOp, "dy");
         dy.expect_shape(output_shape(input_shape, s), kOutputShape);
-        const auto op = choose(reference::avg_pool2d_backward<T>, cpu::avg_pool2d_backward);
+        const auto op = choose(reference::avg_pool2d_backward<T>, fast::avg_pool2d_backward);
         return written<T>(input_shape, [&](T* to) {
           if (s.N * s.C * s.H * s.W > 0) op(to, dy.data(), s, divisor);
         });
@@ -243,7 +222,6 @@ void register_pool2d(py::module_& m) {
   register_avg_pool2d<T>(m);
 }
 
-template void register_pool2d<float>(py::module_& m);
-template void register_pool2d<double>(py::module_& m);
+STRIATE_INSTANCES(register_pool2d)
 
 }  // namespace striate::bindings

@@ -2,6 +2,7 @@
 
 #include "arrays.h"
 #include "backend.h"
+#include "instances.h"
 #include "ops.h"
 
 namespace striate::bindings {
@@ -63,15 +64,14 @@ void register_backward(py::module_& m, const char* op, Backward<T>* reference,
 template <class T>
 void register_softmax(py::module_& m) {
   register_forward<T>(m, "softmax_forward", "softmax", reference::softmax_forward,
-                      cpu::softmax_forward);
-  register_backward<T>(m, "softmax_backward", reference::softmax_backward, cpu::softmax_backward);
+                      fast::softmax_forward);
+  register_backward<T>(m, "softmax_backward", reference::softmax_backward, fast::softmax_backward);
   register_forward<T>(m, "log_softmax_forward", "log_softmax", reference::log_softmax_forward,
-                      cpu::log_softmax_forward);
+                      fast::log_softmax_forward);
   register_backward<T>(m, "log_softmax_backward", reference::log_softmax_backward,
-                       cpu::log_softmax_backward);
+                       fast::log_softmax_backward);
 }
 
-template void register_softmax<float>(py::module_& m);
-template void register_softmax<double>(py::module_& m);
+STRIATE_INSTANCES(register_softmax)
 
 }  // namespace striate::bindings

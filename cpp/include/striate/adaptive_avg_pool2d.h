@@ -26,7 +26,7 @@ struct AdaptiveWindow {
 };
 
 /// Static, not just inline: see pool2d.h.
-static inline AdaptiveWindow adaptive_window(int64_t output, int64_t input, int64_t outputs) {
+static constexpr AdaptiveWindow adaptive_window(int64_t output, int64_t input, int64_t outputs) {
   return {output * input / outputs, ((output + 1) * input + outputs - 1) / outputs};
 }
 
@@ -41,5 +41,10 @@ namespace cpu {
 void adaptive_avg_pool2d_forward(float* y, const float* x, const AdaptiveAvgPool2dShape& s);
 void adaptive_avg_pool2d_backward(float* dx, const float* dy, const AdaptiveAvgPool2dShape& s);
 }  // namespace cpu
+
+namespace cuda {
+void adaptive_avg_pool2d_forward(float* y, const float* x, const AdaptiveAvgPool2dShape& s);
+void adaptive_avg_pool2d_backward(float* dx, const float* dy, const AdaptiveAvgPool2dShape& s);
+}  // namespace cuda
 
 }  // namespace striate

@@ -61,4 +61,14 @@ void conv2d_backward_weight(float* dw, const float* dy, const float* x, const Co
 void conv2d_backward_bias(float* db, const float* dy, const Conv2dShape& s);
 }  // namespace cpu
 
+namespace cuda {
+void conv2d_forward(float* y, const float* x, const float* w, const float* b, const Conv2dShape& s);
+/// y = max(conv2d, 0), NaN staying NaN, in one pass.
+void conv2d_relu_forward(float* y, const float* x, const float* w, const float* b,
+                         const Conv2dShape& s);
+void conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv2dShape& s);
+void conv2d_backward_weight(float* dw, const float* dy, const float* x, const Conv2dShape& s);
+void conv2d_backward_bias(float* db, const float* dy, const Conv2dShape& s);
+}  // namespace cuda
+
 }  // namespace striate

@@ -52,4 +52,16 @@ void cross_entropy_backward(float* dx, const float* dy, double dy_total, const f
                             const CrossEntropy<float>& problem);
 }  // namespace cpu
 
+namespace cuda {
+/// `total`, on the device, is written instead of returned: nothing waits for it. A label that is no
+/// class and not ignore_index makes its loss and its part of dx NaN.
+void cross_entropy_forward(float* losses, double* total, const float* x,
+                           const CrossEntropy<float>& problem);
+void cross_entropy_backward(float* dx, const float* dy, double dy_total, const float* x,
+                            const CrossEntropy<float>& problem);
+/// Writes to `place`, on the device, the smallest i whose label is no class and not ignore_index,
+/// or -1.
+void cross_entropy_find_bad_label(int64_t* place, const CrossEntropy<float>& problem);
+}  // namespace cuda
+
 }  // namespace striate

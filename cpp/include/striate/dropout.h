@@ -31,4 +31,12 @@ namespace cpu {
 void dropout(float* y, const float* x, int64_t n, double p, const DropoutKey& key, int64_t offset);
 }  // namespace cpu
 
+namespace cuda {
+void dropout(float* y, const float* x, int64_t n, double p, const DropoutKey& key, int64_t offset);
+/// The same with `step`, read from the device when the op runs, in the place of key.step: a recorded
+/// step draws new masks.
+void dropout(float* y, const float* x, int64_t n, double p, const DropoutKey& key, int64_t offset,
+             const uint32_t* step);
+}  // namespace cuda
+
 }  // namespace striate

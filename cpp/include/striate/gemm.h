@@ -27,4 +27,8 @@ namespace cpu {
 void gemm(float* C, const float* A, const float* B, float alpha, float beta, const GemmShape& s);
 }  // namespace cpu
 
+namespace cuda {
+void gemm(float* C, const float* A, const float* B, float alpha, float beta, const GemmShape& s);
+}  // namespace cuda
+
 }  // namespace striate

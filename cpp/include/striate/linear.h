@@ -34,4 +34,14 @@ void linear_backward_weight(float* dw, const float* dy, const float* x, const Li
 void linear_backward_bias(float* db, const float* dy, const LinearShape& s);
 }  // namespace cpu
 
+namespace cuda {
+void linear_forward(float* y, const float* x, const float* w, const float* b, const LinearShape& s);
+/// y = max(linear, 0), NaN staying NaN, in one pass.
+void linear_relu_forward(float* y, const float* x, const float* w, const float* b,
+                         const LinearShape& s);
+void linear_backward_data(float* dx, const float* dy, const float* w, const LinearShape& s);
+void linear_backward_weight(float* dw, const float* dy, const float* x, const LinearShape& s);
+void linear_backward_bias(float* db, const float* dy, const LinearShape& s);
+}  // namespace cuda
+
 }  // namespace striate

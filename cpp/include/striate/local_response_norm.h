@@ -39,4 +39,10 @@ void local_response_norm_backward(float* dx, const float* dy, const float* x,
                                   const LocalResponseNorm& s);
 }  // namespace cpu
 
+namespace cuda {
+void local_response_norm_forward(float* y, const float* x, const LocalResponseNorm& s);
+void local_response_norm_backward(float* dx, const float* dy, const float* x,
+                                  const LocalResponseNorm& s);
+}  // namespace cuda
+
 }  // namespace striate

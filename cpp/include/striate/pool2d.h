@@ -41,9 +41,9 @@ struct Pool2dShape {
 
 /// Windows along one axis, or less than 1 where not even one fits. With ceil_mode a last window may
 /// hang over the end, but it must start inside the input or the padding before it.
-static inline int64_t pool2d_output_size(int64_t input, int64_t kernel, int64_t stride,
-                                         int64_t before, int64_t after, int64_t dilation,
-                                         bool ceil_mode) {
+static constexpr int64_t pool2d_output_size(int64_t input, int64_t kernel, int64_t stride,
+                                            int64_t before, int64_t after, int64_t dilation,
+                                            bool ceil_mode) {
   const int64_t room = input + before + after - (dilation * (kernel - 1) + 1);
   if (room < 0 && (!ceil_mode || room + stride - 1 < 0)) return 0;
   int64_t size = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
@@ -57,8 +57,8 @@ struct Pool2dTaps {
   int64_t start, begin, end;
 };
 
-static inline Pool2dTaps pool2d_taps(int64_t output, int64_t input, int64_t kernel, int64_t stride,
-                                     int64_t before, int64_t dilation) {
+static constexpr Pool2dTaps pool2d_taps(int64_t output, int64_t input, int64_t kernel,
+                                        int64_t stride, int64_t before, int64_t dilation) {
   const int64_t start = output * stride - before;
   int64_t begin = start < 0 ? -start : 0, end = start < input ? input - start : 0;
   if (dilation != 1) {  // the usual case does without two divisions
@@ -69,16 +69,16 @@ static inline Pool2dTaps pool2d_taps(int64_t output, int64_t input, int64_t kern
   return {start, begin, end < begin ? begin : end};
 }
 
-static inline Pool2dTaps pool2d_rows(const Pool2dShape& s, int64_t p) {
+static constexpr Pool2dTaps pool2d_rows(const Pool2dShape& s, int64_t p) {
   return pool2d_taps(p, s.H, s.R, s.stride_h, s.top, s.dilation_h);
 }
 
-static inline Pool2dTaps pool2d_columns(const Pool2dShape& s, int64_t q) {
+static constexpr Pool2dTaps pool2d_columns(const Pool2dShape& s, int64_t q) {
   return pool2d_taps(q, s.W, s.S, s.stride_w, s.left, s.dilation_w);
 }
 
 /// Indices start at -1 where a dilated window can step over the whole input, else at 0.
-static inline int64_t pool2d_least_index(const Pool2dShape& s) {
+static constexpr int64_t pool2d_least_index(const Pool2dShape& s) {
   bool empty = false;
   for (int64_t p = 0; p < s.P && s.dilation_h > s.H; ++p) {
     const Pool2dTaps rows = pool2d_rows(s, p);
@@ -98,15 +98,15 @@ struct Pool2dDivisor {
 };
 
 /// One axis' share of R * S: the window's size, cut as `d` says.
-static inline int64_t pool2d_extent(const Pool2dDivisor& d, const Pool2dTaps& taps, int64_t input,
-                                    int64_t kernel, int64_t after) {
+static constexpr int64_t pool2d_extent(const Pool2dDivisor& d, const Pool2dTaps& taps,
+                                       int64_t input, int64_t kernel, int64_t after) {
   if (!d.count_include_pad) return taps.end - taps.begin;
   const int64_t room = input + after - taps.start;
   return kernel < room ? kernel : room;
 }
 
-static inline double pool2d_divisor(const Pool2dShape& s, const Pool2dDivisor& d,
-                                    const Pool2dTaps& rows, const Pool2dTaps& columns) {
+static constexpr double pool2d_divisor(const Pool2dShape& s, const Pool2dDivisor& d,
+                                       const Pool2dTaps& rows, const Pool2dTaps& columns) {
   if (d.divisor_override != 0) return static_cast<double>(d.divisor_override);
   return static_cast<double>(pool2d_extent(d, rows, s.H, s.R, s.bottom)) *
          static_cast<double>(pool2d_extent(d, columns, s.W, s.S, s.right));
@@ -131,5 +131,16 @@ void avg_pool2d_forward(float* y, const float* x, const Pool2dShape& s,
 void avg_pool2d_backward(float* dx, const float* dy, const Pool2dShape& s,
                          const Pool2dDivisor& divisor);
 }  // namespace cpu
+
+namespace cuda {
+void max_pool2d_forward(float* y, int32_t* indices, const float* x, const Pool2dShape& s);
+/// Each input element gathers its gradient; always true: an index outside the plane adds nothing, and
+/// telling of it would mean to wait.
+bool max_pool2d_backward(float* dx, const float* dy, const int32_t* indices, const Pool2dShape& s);
+void avg_pool2d_forward(float* y, const float* x, const Pool2dShape& s,
+                        const Pool2dDivisor& divisor);
+void avg_pool2d_backward(float* dx, const float* dy, const Pool2dShape& s,
+                         const Pool2dDivisor& divisor);
+}  // namespace cuda
 
 }  // namespace striate

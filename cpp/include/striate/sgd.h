@@ -37,4 +37,18 @@ namespace cpu {
 void sgd_step(const SgdTensor<float>* tensors, int64_t count, const SgdOptions& options);
 }  // namespace cpu
 
+namespace cuda {
+/// What a step computes with; `options` as floats.
+struct SgdRates {
+  float lr, momentum, keep /* 1 - dampening */, weight_decay;
+};
+
+/// `tensors` is host memory, what its entries point to lies on the device.
+void sgd_step(const SgdTensor<float>* tensors, int64_t count, const SgdOptions& options);
+/// The same with the rates read from the device when the step runs, so that a recorded step follows
+/// a schedule; of `options` only nesterov and maximize count.
+void sgd_step(const SgdTensor<float>* tensors, int64_t count, const SgdOptions& options,
+              const SgdRates* rates);
+}  // namespace cuda
+
 }  // namespace striate

@@ -38,4 +38,11 @@ void log_softmax_forward(float* y, const float* x, const SoftmaxSizes& sizes);
 void log_softmax_backward(float* dx, const float* dy, const float* y, const SoftmaxSizes& sizes);
 }  // namespace cpu
 
+namespace cuda {
+void softmax_forward(float* y, const float* x, const SoftmaxSizes& sizes);
+void softmax_backward(float* dx, const float* dy, const float* y, const SoftmaxSizes& sizes);
+void log_softmax_forward(float* y, const float* x, const SoftmaxSizes& sizes);
+void log_softmax_backward(float* dx, const float* dy, const float* y, const SoftmaxSizes& sizes);
+}  // namespace cuda
+
 }  // namespace striate

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 from . import float64
-__all__: list[str] = ['InferencePlan', 'SavedForward', 'TrainingPlan', 'adaptive_avg_pool2d_backward', 'adaptive_avg_pool2d_forward', 'avg_pool2d_backward', 'avg_pool2d_forward', 'cached_bytes', 'conv2d_algorithm', 'conv2d_backward', 'conv2d_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'dropout_backward', 'dropout_forward', 'empty_cache', 'float64', 'gemm', 'get_backend', 'get_num_threads', 'isa_name', 'isa_reason', 'linear_backward', 'linear_forward', 'local_response_norm_backward', 'local_response_norm_forward', 'log_softmax_backward', 'log_softmax_forward', 'max_pool2d_backward', 'max_pool2d_forward', 'num_threads_reason', 'peak_bandwidth', 'peak_gflops', 'relu_backward', 'relu_forward', 'set_backend', 'set_conv2d_algorithm', 'set_isa', 'set_num_threads', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'softmax_backward', 'softmax_forward', 'supported_isas', 'tanh_backward', 'tanh_forward', 'threading_runtime']
+__all__: list[str] = ['InferencePlan', 'SavedForward', 'TrainingPlan', 'adaptive_avg_pool2d_backward', 'adaptive_avg_pool2d_forward', 'avg_pool2d_backward', 'avg_pool2d_forward', 'cached_bytes', 'conv2d_algorithm', 'conv2d_backward', 'conv2d_forward', 'cross_entropy_backward', 'cross_entropy_forward', 'cuda_decision', 'dropout_backward', 'dropout_forward', 'empty_cache', 'float64', 'gemm', 'get_backend', 'get_num_threads', 'isa_name', 'isa_reason', 'linear_backward', 'linear_forward', 'local_response_norm_backward', 'local_response_norm_forward', 'log_softmax_backward', 'log_softmax_forward', 'max_pool2d_backward', 'max_pool2d_forward', 'num_threads_reason', 'peak_bandwidth', 'peak_gflops', 'relu_backward', 'relu_forward', 'set_backend', 'set_conv2d_algorithm', 'set_isa', 'set_num_threads', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'softmax_backward', 'softmax_forward', 'supported_isas', 'tanh_backward', 'tanh_forward', 'threading_runtime']
 class InferencePlan:
     def __init__(self, input_shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], steps: list) -> None:
         ...
@@ -49,6 +49,8 @@ def conv2d_forward(input: typing.Any, weight: typing.Any, bias: typing.Any, stri
 def cross_entropy_backward(dy: typing.Any, input: typing.Any, target: typing.Any, weight: typing.Any, ignore_index: typing.SupportsInt | typing.SupportsIndex, reduction: str, label_smoothing: typing.SupportsFloat | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.float32]:
     ...
 def cross_entropy_forward(input: typing.Any, target: typing.Any, weight: typing.Any, ignore_index: typing.SupportsInt | typing.SupportsIndex, reduction: str, label_smoothing: typing.SupportsFloat | typing.SupportsIndex) -> typing.Any:
+    ...
+def cuda_decision() -> str:
     ...
 def dropout_backward(dy: typing.Any, p: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, call: typing.SupportsInt | typing.SupportsIndex, step: typing.SupportsInt | typing.SupportsIndex, offset: typing.SupportsInt | typing.SupportsIndex = 0) -> numpy.typing.NDArray[numpy.float32]:
     ...

@@ -204,7 +204,7 @@ void register_training(py::module_& m) {
             for (const auto& [seed, call, step] : keys) draws.push_back({seed, call, step});
             if (draws.size() != self.dropouts()) fail("plan", "one key for each dropout");
             auto y = output<float>(with_batch(x[0], self.output()));
-            float* const to = data(y);
+            float* const to = data<float>(y);
             auto saved = std::make_unique<Saved>();
             {
               const py::gil_scoped_release nogil;
@@ -230,7 +230,7 @@ void register_training(py::module_& m) {
             for (std::size_t i = 0; i < need.size(); ++i) {
               if (need[i]) {
                 auto gradient = output<float>(params.inputs[i].shape());
-                dparams.push_back(data(gradient));
+                dparams.push_back(data<float>(gradient));
                 grads.append(gradient);
               } else {
                 dparams.push_back(nullptr);
@@ -241,7 +241,7 @@ void register_training(py::module_& m) {
             float* to = nullptr;
             if (need_input) {
               auto array = output<float>(with_batch(n, self.input()));
-              to = data(array);
+              to = data<float>(array);
               dx = array;
             }
             {

@@ -2,46 +2,29 @@
 
 namespace striate::bindings {
 
-std::string text(const Shape& shape) {
-  std::string s = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    if (i > 0) s += ", ";
-    s += std::to_string(shape[i]);
-  }
-  return s + (shape.size() == 1 ? ",)" : ")");
-}
-
-int64_t checked_product(std::initializer_list<int64_t> sizes, const char* what) {
-  int64_t product = 1;
-  for (const int64_t n : sizes) {
-    if (n == 0) return 0;
-  }
-  for (const int64_t n : sizes) {
-    if (n < 0 || __builtin_mul_overflow(product, n, &product) || product > int64_t{1} << 47) {
-      throw py::value_error("the sizes " + text(Shape(sizes)) + " overflow: too many " + what);
-    }
-  }
-  return product;
-}
-
-void fail(const char* op, const std::string& message) {
-  throw py::value_error(std::string(op) + ": " + message);
-}
-
 namespace {
-
-std::string dtype_name(const py::dtype& dtype) { return py::str(dtype).cast<std::string>(); }
 
 // A NumPy array itself, no subclass of it.
 bool is_ndarray(const py::handle& object) {
   return Py_TYPE(object.ptr()) == py::detail::npy_api::get().PyArray_Type_;
 }
 
-std::string where(const char* op, const char* name) { return std::string(op) + ": " + name + " "; }
+// DLPack's number of host memory.
+constexpr int64_t kHost = 1;
+
+// TypeError for memory of another device; both are named.
+void check_is_host(const py::handle& object, const char* op, const char* name) {
+  if (!py::hasattr(object, "__dlpack_device__")) return;
+  const auto [kind, id] = object.attr("__dlpack_device__")().cast<std::pair<int64_t, int64_t>>();
+  if (kind == kHost) return;
+  const std::string device = kind == 2 ? "cuda:" + std::to_string(id) : "another device";
+  throw py::type_error(where(op, name) + "is on " + device +
+                       ", but the first array of the call is on the CPU; move one of them");
+}
 
 }  // namespace
 
-py::array as_array(const py::handle& object, const char* op, const char* name) {
+Array as_array(const py::handle& object, const char* op, const char* name) {
   if (py::isinstance<py::array>(object)) {
     if (!is_ndarray(object) && py::hasattr(object, "mask")) {
       throw py::type_error(where(op, name) +
@@ -50,6 +33,7 @@ py::array as_array(const py::handle& object, const char* op, const char* name) {
     return py::reinterpret_borrow<py::array>(object);
   }
   if (py::hasattr(object, "__dlpack__")) {
+    check_is_host(object, op, name);
     return py::module_::import("numpy").attr("from_dlpack")(object).cast<py::array>();
   }
   if (PyObject_CheckBuffer(object.ptr()) != 0 && !py::isinstance<py::bytes>(object)) {
@@ -57,8 +41,7 @@ py::array as_array(const py::handle& object, const char* op, const char* name) {
         .attr("asarray")(py::memoryview(py::reinterpret_borrow<py::object>(object)))
         .cast<py::array>();
   }
-  throw py::type_error(where(op, name) + "must be a NumPy array, got " +
-                       std::string(py::str(py::type::of(object).attr("__name__"))));
+  throw py::type_error(where(op, name) + "must be a NumPy array, got " + type_name(object));
 }
 
 namespace {
@@ -67,24 +50,18 @@ template <class T>
 void check_dtype(const py::array& array, const char* op, const char* name) {
   const py::dtype wanted = py::dtype::of<T>();
   if (array.dtype().is(wanted) || array.dtype().equal(wanted)) return;
-  throw py::type_error(where(op, name) + "must be " + dtype_name(wanted) + ", got " +
-                       dtype_name(array.dtype()) + "; cast it with " + name + ".astype(numpy." +
-                       dtype_name(wanted) + ")");
+  fail_dtype(op, name, dtype_name(wanted), dtype_of(array), "numpy");
 }
 
 constexpr int kWritable = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ |
                           py::detail::npy_api::NPY_ARRAY_ALIGNED_ |
                           py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
 
-Shape shape_of(const py::array& array) {
-  return Shape(array.shape(), array.shape() + array.ndim());
-}
-
 }  // namespace
 
 template <class T>
 Input<T>::Input(const py::handle& object, const char* op, const char* name)
-    : op_(op), name_(name), array_(as_array(object, op, name)) {
+    : NamedShape(op, name), array_(as_array(object, op, name)) {
   check_dtype<T>(array_, op, name);
   constexpr int kReadable =
       py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
@@ -92,37 +69,14 @@ Input<T>::Input(const py::handle& object, const char* op, const char* name)
     array_ = py::array_t<T, py::array::c_style>(
         py::module_::import("numpy").attr("array")(array_, py::arg("order") = "C"));
   }
-  shape_ = shape_of(array_);
-}
-
-template <class T>
-const Input<T>& Input<T>::expect_ndim(int64_t ndim, const char* layout) const {
-  if (this->ndim() != ndim) {
-    fail(op_, std::string(name_) + " must have " + std::to_string(ndim) + " dimensions " + layout +
-                  ", got " + std::to_string(this->ndim()) + " with shape " + text(shape_));
-  }
-  return *this;
-}
-
-template <class T>
-const Input<T>& Input<T>::expect_shape(const Shape& shape, const char* why) const {
-  if (shape_ != shape) {
-    fail(op_, std::string(name_) + " must have shape " + text(shape) + " (" + why + "), got " +
-                  text(shape_));
-  }
-  return *this;
-}
-
-template <class T>
-OptionalInput<T>::OptionalInput(const py::handle& object, const char* op, const char* name) {
-  if (!object.is_none()) input_.emplace_back(object, op, name);
+  set_shape(shape_of(array_));
 }
 
 template <class T>
 InPlace<T>::InPlace(const py::handle& object, const char* op, const char* name) {
   if (!py::isinstance<py::array>(object)) {
-    throw py::type_error(where(op, name) + "must be a NumPy array, got " +
-                         std::string(py::str(py::type::of(object).attr("__name__"))));
+    check_is_host(object, op, name);
+    throw py::type_error(where(op, name) + "must be a NumPy array, got " + type_name(object));
   }
   array_ = py::reinterpret_borrow<py::array>(object);
   check_dtype<T>(array_, op, name);
@@ -139,13 +93,27 @@ bool is_plain(const py::handle& object) {
   return array.dtype().is(py::dtype::of<T>()) && (array.flags() & kWritable) == kWritable;
 }
 
+Labels::Labels(const Array& target, int64_t classes, int64_t ignore_index, const char* op) {
+  constexpr int kFlags =
+      py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  const py::array_t<int64_t, kFlags> cast(target);
+  labels_.assign(cast.data(), cast.data() + cast.size());
+  const bool wraps = kind_of(target) == 'u' && target.itemsize() == 8;
+  for (std::size_t i = 0; i < labels_.size(); ++i) {
+    const int64_t t = labels_[i];
+    if (t >= 0 && t < classes) continue;
+    if (t == ignore_index && !(wraps && t < 0)) continue;
+    fail_label(op, static_cast<int64_t>(i), shape_of(target),
+               wraps ? std::to_string(static_cast<uint64_t>(t)) : std::to_string(t), classes,
+               ignore_index);
+  }
+}
+
 template class Input<float>;
 template class Input<double>;
 template class Input<int32_t>;
 template class Input<int64_t>;
 template class Input<uint8_t>;
-template class OptionalInput<float>;
-template class OptionalInput<double>;
 template class InPlace<float>;
 template class InPlace<double>;
 template bool is_plain<float>(const py::handle&);

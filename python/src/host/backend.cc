@@ -62,6 +62,7 @@ void register_backend(py::module_& m) {
         return std::pair(best.read, best.update);
       },
       py::arg("passes"), py::call_guard<py::gil_scoped_release>());
+  m.def("cuda_decision", [] { return STRIATE_CUDA_DECISION; });
   m.def("empty_cache", &cpu::empty_cache);
   m.def("cached_bytes", &cpu::cached_bytes);
 }
