@@ -1,4 +1,4 @@
-"""One body of tests over every implementation: the reference and each instruction set here."""
+"""One body of tests over every implementation: the reference, each instruction set, CUDA."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import cuda_backend
+from backends import IMPLEMENTATIONS, running
 from striate import _core
 
 settings.register_profile("striate", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("striate")
 
-IMPLEMENTATIONS = ["reference", *_core.supported_isas()]
-
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Runs a test over the reference and over each instruction set that this machine has."""
-    name = request.param
-    if name == "reference":
-        _core.set_backend("reference")
-    else:
-        _core.set_backend("cpu")
-        _core.set_isa(name)
-    yield name
-    _core.set_backend("cpu")
-    _core.set_isa("auto")
+    """Runs a test over the reference, each instruction set that this machine has, and CUDA."""
+    with running(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=["cpu", *cuda_backend.NAMES])
+def device(request: pytest.FixtureRequest) -> str:
+    """Where a model is to be moved: "cpu", or "cuda" on a GPU or on the host."""
+    if request.param == "cpu":
+        return "cpu"
+    cuda_backend.load(request.param)
+    return "cuda"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -52,5 +54,5 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     for name, module in list(sys.modules.items()):
-        if name.startswith("striate.functional.") and hasattr(module, "_core"):
-            monkeypatch.setattr(module, "_core", _core.float64)
+        if name.startswith("striate.functional.") and hasattr(module, "ops"):
+            monkeypatch.setattr(module, "ops", lambda array: _core.float64)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import pools
 import striate.functional as F
-from backends import running, threads
+from backends import FAST, running, threads
 from checks import Arrays, assert_close, draw, finite_differences, from_torch
 from pools import Pool
 from striate import _core
@@ -46,7 +46,7 @@ def test_equals_torch(implementation: str, case: str) -> None:
     assert_close(dx, expected["dx"], depth=1)
 
 
-@pytest.mark.parametrize("isa", _core.supported_isas())
+@pytest.mark.parametrize("isa", FAST)
 @given(
     pool=pools.pools(dilated=False),
     inside=st.booleans(),

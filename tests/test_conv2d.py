@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import striate.functional as F
+from backends import here, running
 from checks import Arrays, assert_close, draw, finite_differences, from_torch
 from striate import _core
 
@@ -126,17 +127,13 @@ def test_equals_reference_on_drawn_shapes(geometry: tuple[Case, int]) -> None:
         dy = draw(f"conv2d/drawn/{seed}/dy", y.shape)
         return [y, *F.conv2d_backward(dy, x, w, b, *case.arguments)]
 
-    _core.set_backend("reference")
-    expected = run()
-    _core.set_backend("cpu")
-    try:
-        for isa in _core.supported_isas():
-            _core.set_isa(isa)
+    with running("reference"):
+        expected = run()
+    for name in here():
+        with running(name):
             for got, wanted in zip(run(), expected):
                 if wanted is not None:
                     assert_close(got, wanted, depth=max(case.depth, expected[0].size))
-    finally:
-        _core.set_isa("auto")
 
 
 def test_four_pads_in_the_kernel_contract(implementation: str) -> None:
@@ -144,11 +141,14 @@ def test_four_pads_in_the_kernel_contract(implementation: str) -> None:
     x, w = draw("conv2d/pads/x", (2, 3, 6, 5)), draw("conv2d/pads/w", (4, 3, 3, 3))
     top, left, bottom, right = 0, 2, 3, 1
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
-    y = _core.conv2d_forward(x, w, None, (2, 1), (top, left, bottom, right), (1, 1), 1)
+    y = F.convolution.ops(x).conv2d_forward(
+        x, w, None, (2, 1), (top, left, bottom, right), (1, 1), 1
+    )
     assert_close(y, F.conv2d(padded, w, stride=(2, 1)), depth=27)
     dy = draw("conv2d/pads/dy", y.shape)
     pads = (top, left, bottom, right)
-    dx, dw, _ = _core.conv2d_backward(dy, x, w, (2, 1), pads, (1, 1), 1, (True, True, False))
+    ops = F.convolution.ops(x)
+    dx, dw, _ = ops.conv2d_backward(dy, x, w, (2, 1), pads, (1, 1), 1, (True, True, False))
     wide, dw_wide, _ = F.conv2d_backward(dy, padded, w, stride=(2, 1))
     assert_close(dx, wide[:, :, top:-bottom, left:-right], depth=36)
     assert_close(dw, dw_wide, depth=y.size)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import striate.functional as F
+from backends import here, running
 from checks import Arrays, assert_close, draw, finite_differences, from_torch
 from striate import _core
 
@@ -152,15 +153,14 @@ def test_fast_equals_reference(
     a = arguments((batch, classes, *inner), kind, reduction, weighted)
     rest = (a["x"], a["target"], a["weight"])
     named = {"reduction": reduction, "label_smoothing": smoothing}
-    loss = np.float32(F.cross_entropy(*rest, **named))
-    dx = F.cross_entropy_backward(a["dy"], *rest, **named)
-    _core.set_backend("reference")
-    try:
-        depth = classes + batch * math.prod(inner)
-        assert_close(loss, np.float32(F.cross_entropy(*rest, **named)), depth, scale=4)
-        assert_close(dx, F.cross_entropy_backward(a["dy"], *rest, **named), classes)
-    finally:
-        _core.set_backend("cpu")
+    depth = classes + batch * math.prod(inner)
+    with running("reference"):
+        loss = np.float32(F.cross_entropy(*rest, **named))
+        dx = F.cross_entropy_backward(a["dy"], *rest, **named)
+    for name in here():
+        with running(name):
+            assert_close(np.float32(F.cross_entropy(*rest, **named)), loss, depth, scale=4)
+            assert_close(F.cross_entropy_backward(a["dy"], *rest, **named), dx, classes)
 
 
 @pytest.mark.parametrize("shape", [(2000, 10), (37, 300), (3, 7, 2000)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backends import running, threads
+from backends import here, running, threads
 from checks import assert_close, draw
 from striate import _core
 
@@ -29,9 +29,9 @@ def test_blocks_meet(name: str, trans: tuple[bool, bool]) -> None:
     c = draw("gemm/c", (m, n))
     left, right = (a.T if trans[0] else a), (b.T if trans[1] else b)
     expected = (c - 0.5 * (left.astype(np.float64) @ right.astype(np.float64))).astype(np.float32)
-    for isa in _core.supported_isas():
-        with running(isa):
-            assert_close(_core.gemm(a, b, *trans, -0.5, 1.0, c), expected, depth=k)
+    for name in here():
+        with running(name) as ops:
+            assert_close(ops.gemm(a, b, *trans, -0.5, 1.0, c), expected, depth=k)
 
 
 @pytest.mark.parametrize("name", SHAPES)

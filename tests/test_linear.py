@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import striate.functional as F
+from backends import here, running
 from checks import Arrays, assert_close, draw, finite_differences, from_torch
 from striate import _core
 
@@ -83,17 +84,12 @@ def test_gemm_on_drawn_shapes(
     left, right = (a.T if trans[0] else a), (b.T if trans[1] else b)
     product = left.astype(np.float64) @ right.astype(np.float64)
     expected = (alpha * product + beta * c).astype(np.float32)
-    try:
-        for name in ["reference", *_core.supported_isas()]:
-            _core.set_backend("reference" if name == "reference" else "cpu")
-            if name == "reference" and m * n * k > 10**6:
-                continue
-            _core.set_isa("auto" if name == "reference" else name)
-            got = _core.gemm(a, b, *trans, alpha, beta, c if beta else None)
-            assert_close(got, expected, depth=k)
-    finally:
-        _core.set_backend("cpu")
-        _core.set_isa("auto")
+    for name in ["reference", *here()]:
+        if name == "reference" and m * n * k > 10**6:
+            continue
+        with running(name) as ops:
+            got = ops.gemm(a, b, *trans, alpha, beta, c if beta else None)
+        assert_close(got, expected, depth=k)
 
 
 def test_gemm_same_bits_for_any_number_of_threads() -> None:

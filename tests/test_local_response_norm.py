@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import striate.functional as F
-from backends import running, threads
+from backends import FAST, running, threads
 from checks import Arrays, assert_close, draw, finite_differences, from_torch
 from striate import _core
 
@@ -63,7 +63,7 @@ def test_equals_torch(implementation: str, case: str) -> None:
     assert_close(dx, expected["dx"], depth=2 * options[0], scale=scale)
 
 
-@pytest.mark.parametrize("isa", _core.supported_isas())
+@pytest.mark.parametrize("isa", FAST)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 150)),
     size=st.integers(1, 14),

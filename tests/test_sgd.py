@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends import IMPLEMENTATIONS, here, running
 from checks import Arrays, assert_close, draw, from_torch
 from striate import _core
 from striate.optim import SGD
@@ -109,22 +110,22 @@ def test_fast_equals_reference(
     sizes: list[int], momentum: float, nesterov: bool, first: bool
 ) -> None:
     results = []
-    for backend in ("cpu", "reference"):
+    for backend in ("reference", *here()):
         w = [draw(f"sgd/{i}", (n,)) for i, n in enumerate(sizes)]
         dw = [draw(f"sgd/d{i}", (n,)) for i, n in enumerate(sizes)]
         v = [draw(f"sgd/v{i}", (n,)) for i, n in enumerate(sizes)] if momentum else None
-        _core.set_backend(backend)
-        try:
-            _core.sgd_step(w, dw, v, [first] * len(w), 0.1, momentum, 0.2, 0.01, nesterov)
-        finally:
-            _core.set_backend("cpu")
+        with running(backend) as ops:
+            ops.sgd_step(w, dw, v, [first] * len(w), 0.1, momentum, 0.2, 0.01, nesterov)
         results.append(np.concatenate(w + (v or [])))
-    assert_close(results[0], results[1])
+    for result in results[1:]:
+        assert_close(result, results[0])
 
 
-def test_a_first_step_does_not_read_the_velocity(implementation: str) -> None:
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_a_first_step_does_not_read_the_velocity(name: str) -> None:
     w, v = np.ones(37, np.float32), np.full(37, np.nan, np.float32)
-    _core.sgd_step([w], [w.copy()], [v], [True], lr=0.5, momentum=0.9, dampening=0.5)
+    with running(name) as ops:
+        ops.sgd_step([w], [w.copy()], [v], [True], lr=0.5, momentum=0.9, dampening=0.5)
     np.testing.assert_array_equal(v, np.ones(37, np.float32))
     np.testing.assert_array_equal(w, np.full(37, 0.5, np.float32))
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import striate.functional as F
+from backends import here, running
 from checks import Arrays, assert_close, draw, finite_differences, from_torch
 from striate import _core
 
@@ -119,14 +120,13 @@ def test_fast_equals_reference(op: str, shape: list[int], dim: int) -> None:
     dim = dim % len(shape)
     x, dy = draw("softmax/any", tuple(shape)), draw("softmax/any/dy", tuple(shape))
     forward, backward = OPS[op]
-    y = forward(x, dim)
-    dx = backward(dy, y, dim)
-    _core.set_backend("reference")
-    try:
-        assert_close(y, forward(x, dim), depth=shape[dim])
-        assert_close(dx, backward(dy, y, dim), depth=shape[dim])
-    finally:
-        _core.set_backend("cpu")
+    with running("reference"):
+        y = forward(x, dim)
+        dx = backward(dy, y, dim)
+    for name in here():
+        with running(name):
+            assert_close(forward(x, dim), y, depth=shape[dim])
+            assert_close(backward(dy, y, dim), dx, depth=shape[dim])
 
 
 @pytest.mark.parametrize("op", OPS)

@@ -18,15 +18,17 @@ from striate import _core
 from striate._core import __version__, empty_cache, get_backend, get_num_threads
 
 if TYPE_CHECKING:
-    from striate import data, filters, functional, models, nn, optim, random
+    from striate import cuda, data, filters, functional, models, nn, optim, random
     from striate import onnx as onnx
     from striate.checkpoint import load, save
+    from striate.cuda import get_precision, set_precision
     from striate.plan.prepared import prepare
     from striate.random import manual_seed
     from striate.trainer import Trainer
 
 _MODULES = (
     "checkpoint",
+    "cuda",
     "data",
     "filters",
     "functional",
@@ -42,18 +44,22 @@ _NAMES = {
     "load": "striate.checkpoint",
     "manual_seed": "striate.random",
     "prepare": "striate.plan.prepared",
+    "get_precision": "striate.cuda",
     "save": "striate.checkpoint",
+    "set_precision": "striate.cuda",
 }
 
 __all__ = [
     "Trainer",
     "__version__",
+    "cuda",
     "data",
     "empty_cache",
     "filters",
     "functional",
     "get_backend",
     "get_num_threads",
+    "get_precision",
     "load",
     "manual_seed",
     "models",
@@ -64,6 +70,7 @@ __all__ = [
     "save",
     "set_backend",
     "set_num_threads",
+    "set_precision",
 ]
 
 

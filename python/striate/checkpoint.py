@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from striate._device import to_host
 from striate.functional._arguments import Array
 
 _KEY = "striate"  # of the safetensors metadata, which maps strings to strings
@@ -87,7 +88,7 @@ def save(
             kind = getattr(array, "dtype", type(array).__name__)
             raise TypeError(f"save: {name} must be a float32 array, got {kind}")
     text = json.dumps(dict(description or {}), sort_keys=True, allow_nan=False)
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    contiguous = {name: np.asarray(to_host(array), order="C") for name, array in arrays.items()}
     with replacing(path) as temporary:
         try:
             save_file(contiguous, temporary, metadata={_KEY: text})

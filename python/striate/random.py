@@ -11,18 +11,21 @@ import contextlib
 import contextvars
 import threading
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _SEEDS = 2**64
 _COUNTS = 2**32
 
 
 class Key(NamedTuple):
-    """Names one mask: that of call ``call`` in step ``step`` of the run seeded by ``seed``."""
+    """Names one mask: that of call ``call`` in step ``step`` of the run seeded by ``seed``.
+
+    In a training step that is recorded for a GPU, ``step`` is an array () of uint32 there.
+    """
 
     seed: int
     call: int
-    step: int
+    step: Any
 
 
 class Generator:
@@ -31,6 +34,7 @@ class Generator:
     def __init__(self, seed: int = 0) -> None:
         self._lock = threading.Lock()
         self._seed = self._step = self._call = 0
+        self._recorded: Any = None
         self.manual_seed(seed)
 
     def manual_seed(self, seed: int) -> Generator:
@@ -47,12 +51,26 @@ class Generator:
     def next_key(self) -> Key:
         """A key that this step has not drawn yet."""
         with self._lock:
-            key = Key(self._seed, self._call, self._step)
+            step = self._step if self._recorded is None else self._recorded
+            key = Key(self._seed, self._call, step)
             # Without set_step, the steps are as long as a counter.
             self._call += 1
             if self._call == _COUNTS:
                 self._step, self._call = (self._step + 1) % _COUNTS, 0
         return key
+
+    @contextlib.contextmanager
+    def recorded(self, step: Any) -> Iterator[None]:
+        """For a while, keys name ``step``, a number in device memory, counted from call 0."""
+        with self._lock:
+            before = self._step, self._call
+            self._recorded, self._call = step, 0
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._recorded = None
+                self._step, self._call = before
 
     def get_state(self) -> dict[str, int]:
         """The state, for a checkpoint; JSON can hold it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,25 @@ def use_threads(args: argparse.Namespace) -> None:
         import striate
 
         striate.set_num_threads(args.threads)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        metavar="DEVICE",
+        help="cpu (the default), cuda (the current GPU) or cuda:<index>",
+    )
+
+
+@contextlib.contextmanager
+def use_device(args: argparse.Namespace) -> Iterator[str]:
+    """--device, checked, and the current one for a while: "cpu" or "cuda:<index>"."""
+    from striate import _device
+
+    device = _device.parse(args.device, "--device")
+    with _device.use(device):
+        yield device
 
 
 def preparation(path: Path, description: dict[str, Any]) -> tuple[list[str], Any]:

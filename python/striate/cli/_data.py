@@ -27,6 +27,13 @@ class TrainingData:
     told: list[str] = field(default_factory=list)  # what a person should know of it
     notes: list[str] = field(default_factory=list)  # what was left out
 
+    def move(self, device: str) -> None:
+        """Digits go to the GPU, all at once; pictures go up batch by batch."""
+        from striate.data.dataset import ArraySamples
+
+        if isinstance(self.train, ArraySamples) and device != "cpu":
+            self.train, self.test = self.train.to(device), self.test.to(device)
+
 
 def add_picture_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

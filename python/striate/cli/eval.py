@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from striate.cli._common import add_threads, model_path, preparation, scores, use_threads
+from striate.cli._common import (
+    add_device,
+    add_threads,
+    model_path,
+    preparation,
+    scores,
+    use_device,
+    use_threads,
+)
 from striate.cli._data import add_picture_options, load_digits, open_test_pictures
 
 
@@ -30,6 +38,7 @@ def add_parser(subparsers: Any) -> None:
         help="average the softmax over the corners and the middle of a picture, and the mirrored",
     )
     add_picture_options(parser)
+    add_device(parser)
     add_threads(parser)
     parser.set_defaults(run=run)
 
@@ -61,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         if args.ten_crop:
             raise ValueError(f"--ten-crop is for pictures, and {path} is a model of digits")
         samples, source = _digits(path, classes, transform, args.data or _folder(description))
-    result = evaluate(model, samples)
+    with use_device(args) as device:
+        result = evaluate(model.to(device), samples)
     print(f"{description['model']}: test {scores(result, description)}, loss {result.loss:.4f} "
           f"on {result.samples:,} images of {source}")  # fmt: skip
     unread = Partial()

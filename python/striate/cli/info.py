@@ -14,6 +14,26 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
+def _cuda() -> dict[str, str]:
+    """What there is of CUDA, or why it is off."""
+    from striate import cuda
+
+    why = cuda.why_unavailable()
+    if why:
+        return {"CUDA": f"off: {why}"}
+    module = cuda.module()
+    gpus = [
+        f"cuda:{i} {module.device_name(i)}, compute capability {module.compute_capability(i)}"
+        for i in range(module.device_count())
+    ]
+    return {
+        "CUDA": f"on, built for {module.architectures()}; products in {module.get_precision()}",
+        "GPU": "; ".join(gpus),
+        "CUDA driver": f"for CUDA {module.driver_version()}",
+        "CUDA runtime": f"{module.runtime_version()}, linked statically",
+    }
+
+
 def run(args: argparse.Namespace) -> int:
     import numpy as np
 
@@ -28,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         + (f" (STRIATE_ISA takes {', '.join(others)}, too)" if others else ""),
         "threads": f"{_core.get_num_threads()}: {_core.num_threads_reason()}",
         "threading runtime": _core.threading_runtime(),
-        "CUDA": "off: this version has no CUDA backend",
+        **_cuda(),
     }
     width = max(map(len, facts))
     for name, fact in facts.items():

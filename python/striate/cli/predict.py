@@ -6,7 +6,15 @@ import argparse
 import json
 from typing import Any
 
-from striate.cli._common import add_threads, integer, model_path, preparation, use_threads
+from striate.cli._common import (
+    add_device,
+    add_threads,
+    integer,
+    model_path,
+    preparation,
+    use_device,
+    use_threads,
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,6 +29,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="any picture Pillow opens")
     parser.add_argument("--top", type=integer(1), default=3, metavar="N", help="classes to print")
     parser.add_argument("--json", action="store_true", help="one JSON object a picture")
+    add_device(parser)
     add_threads(parser)
     parser.set_defaults(run=run)
 
@@ -30,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     import striate.functional as F
     from striate import models
+    from striate._device import to, to_host
     from striate.data.pipeline import ImageTransform
 
     use_threads(args)
@@ -37,10 +47,13 @@ def run(args: argparse.Namespace) -> int:
     model, description = models.load(path)
     classes, transform = preparation(path, description)
     prepare = _prepare_picture if isinstance(transform, ImageTransform) else _prepare_digit
+    with use_device(args) as device:
+        model.to(device)
     for image in args.images:
         inputs, notes = prepare(image, transform)
-        logits, _ = model.apply(inputs, training=False, save=False)
-        probabilities = F.softmax(logits, 1)[0]
+        with use_device(args) as device:
+            logits, _ = model.apply(to(inputs, device), training=False, save=False)
+            probabilities = to_host(F.softmax(logits, 1))[0]
         best = np.argsort(-probabilities, kind="stable")[: args.top]
         if args.json:
             top = [{"class": classes[i], "probability": float(probabilities[i])} for i in best]

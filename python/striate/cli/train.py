@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.cli._common import (
+    add_device,
     add_threads,
     checkpoint_path,
     integer,
@@ -18,6 +19,7 @@ from striate.cli._common import (
     number,
     preparation,
     scores,
+    use_device,
     use_threads,
 )
 from striate.cli._data import TrainingData, add_picture_options, open_training_data
@@ -105,6 +107,7 @@ def add_parser(subparsers: Any) -> None:
         help="leave the parameters whose names start with PREFIX as they are, such as features; "
         "may be given several times",
     )
+    add_device(parser)
     add_threads(parser)
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/MODEL)")
     parser.add_argument(
@@ -124,8 +127,9 @@ def run(args: argparse.Namespace) -> int:
     transform = _transform(recipes.RECIPES[args.model].transform, settings, resume, kept)
     out = _choose_out(args, resume)
     folder = args.data or kept.get("data_folder")
-    data = open_training_data(args.model, transform, folder, settings)
-    return _train(args.model, settings, data, out, resume)
+    with use_device(args) as device:
+        data = open_training_data(args.model, transform, folder, settings)
+        return _train(args.model, settings, data, out, resume, device)
 
 
 def _settings(
@@ -202,7 +206,12 @@ def _choose_out(args: argparse.Namespace, resume: Path | None) -> Path:
 
 
 def _train(
-    name: str, settings: dict[str, Any], data: TrainingData, out: Path, resume: Path | None
+    name: str,
+    settings: dict[str, Any],
+    data: TrainingData,
+    out: Path,
+    resume: Path | None,
+    device: str,
 ) -> int:
     import numpy as np
 
@@ -230,6 +239,8 @@ def _train(
         raise ValueError(f"{data.source}: its images do not fit {name} ({error})") from None
     count = len(data.train) - held_out(len(data.train), settings["val_fraction"])
     steps = -(-count // settings["batch_size"])
+    model.to(device)
+    data.move(device)
     watched = "validation" if settings["val_fraction"] else "test"
     trainer = Trainer(
         model,
@@ -252,7 +263,7 @@ def _train(
     )
     parameters = sum(p.data.size for p in model.parameters())
     print(f"{name}: {parameters:,} parameters, {data.source}: {len(data.train):,} training and "
-          f"{len(data.test):,} test images, {striate.get_num_threads()} threads")  # fmt: skip
+          f"{len(data.test):,} test images, {_machine(device)}")  # fmt: skip
     for line in [*data.told, *started_from]:
         print(line)
     print(f"{settings['epochs']} epochs, batches of {settings['batch_size']}, learning rate "
@@ -273,6 +284,16 @@ def _train(
     print(f"test {scores(result, data.facts)} on {result.samples:,} images "
           f"after {seconds:.1f} s; model: {out / 'model.safetensors'}")  # fmt: skip
     return 0
+
+
+def _machine(device: str) -> str:
+    """For a person: "2 threads", or the GPU's name."""
+    import striate
+
+    if device == "cpu":
+        return f"{striate.get_num_threads()} threads"
+    index = int(device.removeprefix("cuda:"))
+    return f"{device} ({striate.cuda.module().device_name(index)})"
 
 
 def _transfer(model: Any, settings: dict[str, Any], resume: Path | None) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from striate import _device
 from striate.functional._arguments import Array
 
 Indices = npt.NDArray[np.int64]
@@ -89,10 +90,20 @@ class ArraySamples:
             )
         self.images, self.labels, self.transform = images, labels, transform
 
+    def to(self, device: Any) -> ArraySamples:
+        """The same samples with images and labels on ``device``: no batch has to go up to a GPU."""
+        place = _device.parse(device, "ArraySamples.to")
+        moved = ArraySamples.__new__(ArraySamples)
+        moved.images, moved.labels = (_device.to(a, place) for a in (self.images, self.labels))
+        moved.transform = self.transform
+        return moved
+
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, indices: Indices) -> tuple[Array, npt.NDArray[Any]]:
+        if _device.is_cuda(self.images):
+            indices = _device.namespace(self.images).asarray(indices)
         images = self.images[indices]
         if self.transform is not None:
             images = self.transform(images)
@@ -142,15 +153,16 @@ class Normalize:
             raise ValueError(f"Normalize: pad must be in 0 .. 1024, got {self.pad}")
 
     def __call__(self, images: npt.NDArray[Any]) -> Array:
+        xp = _device.namespace(images)
         if images.dtype != np.uint8 or images.ndim != 3:
             raise ValueError(
                 f"Normalize: images must be uint8 (n, height, width), got {images.dtype} "
                 f"{images.shape}"
             )
         if self.pad:
-            images = np.pad(images, ((0, 0), (self.pad, self.pad), (self.pad, self.pad)))
+            images = xp.pad(images, ((0, 0), (self.pad, self.pad), (self.pad, self.pad)))
         table: Array = ((np.arange(256) / 255 - self.mean) / self.std).astype(np.float32)
-        inputs: Array = table[images][:, None]
+        inputs: Array = xp.asarray(table)[images][:, None]
         return inputs
 
     def describe(self) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from striate import _device
+
 Array: TypeAlias = npt.NDArray[np.float32]
 IntOrPair: TypeAlias = "int | Sequence[int]"
 Pads: TypeAlias = "tuple[int, int, int, int]"
@@ -92,9 +94,11 @@ def as_array(value: Any) -> Any:
 
     For functions that look at the shape before the op does; the op refuses what is no array.
     """
-    if isinstance(value, np.ndarray):
+    if _device.is_array(value):
         return value
     if hasattr(value, "__dlpack__"):
+        if _device.is_cuda(value):
+            return _device.namespace(value).from_dlpack(value)
         try:
             return np.from_dlpack(value)
         except (BufferError, RuntimeError, TypeError):
@@ -105,7 +109,7 @@ def as_array(value: Any) -> Any:
 def float32_array(value: Any, op: str, name: str) -> Array:
     """``value`` if it is a float32 array, for functions that hand their input through."""
     value = as_array(value)
-    if not isinstance(value, np.ndarray):
+    if not _device.is_array(value):
         raise TypeError(f"{op}: {name} must be a NumPy array, got {type(value).__name__}")
     if value.dtype != np.float32:
         raise TypeError(
@@ -113,6 +117,17 @@ def float32_array(value: Any, op: str, name: str) -> Array:
             f"{name}.astype(numpy.float32)"
         )
     return value
+
+
+def expect_together(op: str, arrays: Sequence[Any], names: Sequence[str]) -> None:
+    """TypeError, which names both, where two arrays lie on different devices."""
+    first = _device.device_of(arrays[0])
+    for array, name in zip(arrays, names):
+        if _device.device_of(array) != first:
+            raise TypeError(
+                f"{op}: {name} is on {_device.device_of(array)}, but {names[0]} is on {first}; "
+                "move one of them"
+            )
 
 
 def needed(op: str, need: Any, bias: Any) -> tuple[bool, bool, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from striate import _core
+from striate._device import ops
 from striate.functional._arguments import Array, refuse
 
 
@@ -13,7 +13,7 @@ def relu(input: Array, inplace: bool = False) -> Array:
     ``inplace=True``: no op writes into its input.
     """
     refuse("relu", inplace=inplace)
-    return _core.relu_forward(input)
+    return ops(input).relu_forward(input)
 
 
 def relu_backward(dy: Array, y: Array) -> Array:
@@ -21,7 +21,7 @@ def relu_backward(dy: Array, y: Array) -> Array:
 
     ``y`` is what ``relu`` returned, ``dy`` has its shape.
     """
-    return _core.relu_backward(dy, y)
+    return ops(dy).relu_backward(dy, y)
 
 
 def tanh(input: Array) -> Array:
@@ -29,12 +29,12 @@ def tanh(input: Array) -> Array:
 
     ``input``: float32 of any shape. Raises TypeError for another dtype.
     """
-    return _core.tanh_forward(input)
+    return ops(input).tanh_forward(input)
 
 
 def tanh_backward(dy: Array, y: Array) -> Array:
     """Gradient of tanh: dy * (1 - y^2). ``y`` is what ``tanh`` returned, ``dy`` has its shape."""
-    return _core.tanh_backward(dy, y)
+    return ops(dy).tanh_backward(dy, y)
 
 
 def sigmoid(input: Array) -> Array:
@@ -43,9 +43,9 @@ def sigmoid(input: Array) -> Array:
     ``input``: float32 of any shape; NaN stays NaN. Raises TypeError for another dtype. Below -87.3,
     where exp(input) is no longer a normal float32, the result is 0.
     """
-    return _core.sigmoid_forward(input)
+    return ops(input).sigmoid_forward(input)
 
 
 def sigmoid_backward(dy: Array, y: Array) -> Array:
     """Gradient of sigmoid: dy * y * (1 - y). ``y`` is what ``sigmoid`` returned."""
-    return _core.sigmoid_backward(dy, y)
+    return ops(dy).sigmoid_backward(dy, y)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from striate import _core
+from striate._device import ops
 from striate.functional._arguments import (
     Array,
     IntOrPair,
@@ -45,7 +45,7 @@ def _pads(
 def geometry(
     op: str, weight: Array, stride: IntOrPair, padding: Padding, dilation: IntOrPair, groups: int
 ) -> _Geometry:
-    """The arguments as ``_core`` takes them: pairs and four pads."""
+    """The arguments as the compiled ops take them: pairs and four pads."""
     strides, dilations = pair(stride, op, "stride", 1), pair(dilation, op, "dilation", 1)
     pads = _pads(op, padding, weight, strides, dilations)
     return strides, pads, dilations, integer(groups, op, "groups", 1)
@@ -83,9 +83,9 @@ def conv2d(
     input = as_array(input)
     arguments = geometry("conv2d", weight, stride, padding, dilation, groups)
     if ndim(input) == 3:
-        y: Array = _core.conv2d_forward(input[None], weight, bias, *arguments)[0]
+        y: Array = ops(input).conv2d_forward(input[None], weight, bias, *arguments)[0]
         return y
-    return _core.conv2d_forward(input, weight, bias, *arguments)
+    return ops(input).conv2d_forward(input, weight, bias, *arguments)
 
 
 def conv2d_backward(
@@ -109,6 +109,6 @@ def conv2d_backward(
     dy, input = as_array(dy), as_array(input)
     wanted = needed("conv2d_backward", need, bias)
     if ndim(input) == 3 and ndim(dy) == 3:
-        dx, dw, db = _core.conv2d_backward(dy[None], input[None], weight, *arguments, wanted)
+        dx, dw, db = ops(dy).conv2d_backward(dy[None], input[None], weight, *arguments, wanted)
         return dx if dx is None else dx[0], dw, db
-    return _core.conv2d_backward(dy, input, weight, *arguments, wanted)
+    return ops(dy).conv2d_backward(dy, input, weight, *arguments, wanted)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from striate import _core, random
+from typing import Any
+
+from striate import random
+from striate._device import is_cuda, ops
 from striate.functional._arguments import Array, float32_array, number, refuse
 from striate.random import Key
 
@@ -30,7 +33,7 @@ def dropout(
     if not training:
         return float32_array(input, "dropout", "input")
     key = random.next_key() if key is None else _key("dropout", key)
-    return _core.dropout_forward(input, p, *key)
+    return _function(input, key, "dropout_forward")(input, p, *key)
 
 
 def dropout_backward(dy: Array, key: Key, p: float = 0.5, training: bool = True) -> Array:
@@ -38,7 +41,13 @@ def dropout_backward(dy: Array, key: Key, p: float = 0.5, training: bool = True)
     p = _probability("dropout_backward", p)
     if not training:
         return float32_array(dy, "dropout_backward", "dy")
-    return _core.dropout_backward(dy, p, *_key("dropout_backward", key))
+    key = _key("dropout_backward", key)
+    return _function(dy, key, "dropout_backward")(dy, p, *key)
+
+
+def _function(array: Array, key: Key, name: str) -> Any:
+    """The op; on a key whose step lies on the GPU (a recorded training step), the one for those."""
+    return getattr(ops(array), f"recorded_{name}" if is_cuda(key.step) else name)
 
 
 def _key(op: str, key: Key) -> Key:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from striate import _core
+from striate._device import ops
 from striate.functional._arguments import Array, as_array, ndim, needed
 
 
@@ -14,8 +14,8 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """
     input = as_array(input)
     if ndim(input) == 2:
-        return _core.linear_forward(input, weight, bias)
-    y = _core.linear_forward(_rows(input), weight, bias)
+        return ops(input).linear_forward(input, weight, bias)
+    y = ops(input).linear_forward(_rows(input), weight, bias)
     return y.reshape(*input.shape[:-1], y.shape[1])
 
 
@@ -35,13 +35,13 @@ def linear_backward(
     dy, input = as_array(dy), as_array(input)
     wanted = needed("linear_backward", need, bias)
     if ndim(input) == 2:
-        return _core.linear_backward(dy, input, weight, wanted)
+        return ops(dy).linear_backward(dy, input, weight, wanted)
     if ndim(dy) != ndim(input) or dy.shape[:-1] != input.shape[:-1]:
         raise ValueError(
             f"linear_backward: dy must have the leading axes of input, got dy {dy.shape}, "
             f"input {input.shape}"
         )
-    dx, dw, db = _core.linear_backward(_rows(dy), _rows(input), weight, wanted)
+    dx, dw, db = ops(dy).linear_backward(_rows(dy), _rows(input), weight, wanted)
     return dx if dx is None else dx.reshape(input.shape), dw, db
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from striate import _core
+from striate._device import ops
 from striate.functional._arguments import Array, integer, number, refuse
 
 _LOWEST = -(2**31)
@@ -41,7 +41,7 @@ def cross_entropy(
     """
     op = "cross_entropy"
     options = _options(op, size_average, ignore_index, reduce, reduction, label_smoothing)
-    loss: float | Array = _core.cross_entropy_forward(input, target, weight, *options)
+    loss: float | Array = ops(input).cross_entropy_forward(input, target, weight, *options)
     return loss
 
 
@@ -64,7 +64,7 @@ def cross_entropy_backward(
     op = "cross_entropy_backward"
     options = _options(op, size_average, ignore_index, reduce, reduction, label_smoothing)
     scale = dy if reduction == "none" else number(dy, op, "dy")
-    return _core.cross_entropy_backward(scale, input, target, weight, *options)
+    return ops(input).cross_entropy_backward(scale, input, target, weight, *options)
 
 
 def _options(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from striate import _core
+from striate._device import ops
 from striate.functional._arguments import Array, integer, number
 
 
@@ -23,7 +23,7 @@ def local_response_norm(
     op = "local_response_norm"
     n = integer(size, op, "size", least=1)
     a, b, c = number(alpha, op, "alpha"), number(beta, op, "beta"), number(k, op, "k")
-    return _core.local_response_norm_forward(input, n, a, b, c)
+    return ops(input).local_response_norm_forward(input, n, a, b, c)
 
 
 def local_response_norm_backward(
@@ -44,4 +44,4 @@ def local_response_norm_backward(
     op = "local_response_norm_backward"
     n = integer(size, op, "size", least=1)
     a, b, c = number(alpha, op, "alpha"), number(beta, op, "beta"), number(k, op, "k")
-    return _core.local_response_norm_backward(dy, input, n, a, b, c)
+    return ops(dy).local_response_norm_backward(dy, input, n, a, b, c)

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from striate import _core
+from striate._device import ops
 from striate.functional._arguments import (
     Array,
     IntOrPair,
@@ -98,7 +98,7 @@ def max_pool2d(
     """
     window = _window("max_pool2d", kernel_size, stride, padding)
     steps = pair(dilation, "max_pool2d", "dilation", least=1)
-    y, indices = _core.max_pool2d_forward(input, *window, steps, ceil_mode, return_indices)
+    y, indices = ops(input).max_pool2d_forward(input, *window, steps, ceil_mode, return_indices)
     return y if indices is None else (y, indices)
 
 
@@ -122,7 +122,7 @@ def max_pool2d_backward(
     window = _window(op, kernel_size, stride, padding)
     steps = pair(dilation, op, "dilation", least=1)
     shape = _shape(op, input_shape)
-    return _core.max_pool2d_backward(dy, indices, shape, *window, steps, ceil_mode)
+    return ops(dy).max_pool2d_backward(dy, indices, shape, *window, steps, ceil_mode)
 
 
 def avg_pool2d(
@@ -146,7 +146,7 @@ def avg_pool2d(
     op = "avg_pool2d"
     window = _window(op, kernel_size, stride, padding)
     divisor = _divisor(op, divisor_override)
-    return _core.avg_pool2d_forward(input, *window, ceil_mode, count_include_pad, divisor)
+    return ops(input).avg_pool2d_forward(input, *window, ceil_mode, count_include_pad, divisor)
 
 
 def avg_pool2d_backward(
@@ -167,7 +167,7 @@ def avg_pool2d_backward(
     window = _window(op, kernel_size, stride, padding)
     divisor = _divisor(op, divisor_override)
     shape = _shape(op, input_shape)
-    return _core.avg_pool2d_backward(dy, shape, *window, ceil_mode, count_include_pad, divisor)
+    return ops(dy).avg_pool2d_backward(dy, shape, *window, ceil_mode, count_include_pad, divisor)
 
 
 def adaptive_avg_pool2d(input: Array, output_size: int | Sequence[int | None]) -> Array:
@@ -185,7 +185,7 @@ def adaptive_avg_pool2d(input: Array, output_size: int | Sequence[int | None]) -
     ``output_size`` below 1.
     """
     size = pair_or_none(output_size, "adaptive_avg_pool2d", "output_size", least=1)
-    return _core.adaptive_avg_pool2d_forward(input, size)
+    return ops(input).adaptive_avg_pool2d_forward(input, size)
 
 
 def adaptive_avg_pool2d_backward(
@@ -198,4 +198,4 @@ def adaptive_avg_pool2d_backward(
     """
     op = "adaptive_avg_pool2d_backward"
     size = pair_or_none(output_size, op, "output_size", least=1)
-    return _core.adaptive_avg_pool2d_backward(dy, _shape(op, input_shape), size)
+    return ops(dy).adaptive_avg_pool2d_backward(dy, _shape(op, input_shape), size)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from striate import _core
+from striate._device import ops
 from striate.functional._arguments import Array, integer, ndim
 
 _LOWEST = -(2**31)
@@ -22,12 +22,12 @@ def softmax(input: Array, dim: int | None = None, _stacklevel: int = 3, dtype: A
     signature only. Raises ValueError for a ``dim`` that ``input`` does not have and for a ``dtype``
     other than float32, TypeError for another dtype of ``input``.
     """
-    return _core.softmax_forward(input, _dim("softmax", input, dim, dtype))
+    return ops(input).softmax_forward(input, _dim("softmax", input, dim, dtype))
 
 
 def softmax_backward(dy: Array, y: Array, dim: int | None = None) -> Array:
     """Gradient of softmax: y * (dy - sum(dy * y)). ``y`` is what ``softmax`` returned."""
-    return _core.softmax_backward(dy, y, _dim("softmax_backward", y, dim, None))
+    return ops(dy).softmax_backward(dy, y, _dim("softmax_backward", y, dim, None))
 
 
 def log_softmax(
@@ -38,12 +38,12 @@ def log_softmax(
     It does not underflow where softmax does. Arguments, shapes and what is raised are those of
     ``softmax``; so is float32 of the input's shape as the result.
     """
-    return _core.log_softmax_forward(input, _dim("log_softmax", input, dim, dtype))
+    return ops(input).log_softmax_forward(input, _dim("log_softmax", input, dim, dtype))
 
 
 def log_softmax_backward(dy: Array, y: Array, dim: int | None = None) -> Array:
     """Gradient of log_softmax: dy - exp(y) * sum(dy). ``y`` is what ``log_softmax`` returned."""
-    return _core.log_softmax_backward(dy, y, _dim("log_softmax_backward", y, dim, None))
+    return ops(dy).log_softmax_backward(dy, y, _dim("log_softmax_backward", y, dim, None))
 
 
 def _dim(op: str, array: Any, dim: int | None, dtype: Any) -> int:

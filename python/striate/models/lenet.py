@@ -9,6 +9,8 @@ import numpy as np
 
 import striate.functional as F
 from striate import nn
+from striate._device import device_of, namespace
+from striate._device import to as to_device
 from striate.functional._arguments import Array
 from striate.nn import init
 from striate.nn.layer import Gradients, Window
@@ -191,20 +193,29 @@ class TableConv2d(nn.Layer):
 
     def __init__(self, table: tuple[tuple[int, ...], ...], size: int) -> None:
         super().__init__()
-        self._to = np.array([k for k, maps in enumerate(table) for _ in maps])
-        self._from = np.array([c for maps in table for c in maps])
-        self._dense = (len(table), int(self._from.max()) + 1, size, size)
-        self.weight = nn.Parameter(np.empty((len(self._to), size, size), np.float32))
+        to = np.array([k for k, maps in enumerate(table) for _ in maps])
+        self._places = {"cpu": (to, np.array([c for maps in table for c in maps]))}  # by device
+        self._dense = (len(table), int(self._places["cpu"][1].max()) + 1, size, size)
+        self.weight = nn.Parameter(np.empty((len(to), size, size), np.float32))
         self.bias = nn.Parameter(np.zeros(len(table), np.float32))
         # Within 2.4 / fan in (appendix A), the fan in differing from map to map.
         init.uniform_(self.weight, -1, 1)
-        fan_in = np.array([len(table[k]) * size * size for k in self._to], np.float32)
+        fan_in = np.array([len(table[k]) * size * size for k in to], np.float32)
         self.weight.data *= (2.4 / fan_in)[:, None, None]
 
     def _dense_weight(self) -> Array:
-        dense = np.zeros(self._dense, self.weight.data.dtype)
-        dense[self._to, self._from] = self.weight.data
+        weight = self.weight.data
+        dense: Array = namespace(weight).zeros(self._dense, weight.dtype)
+        dense[self._connections()] = weight
         return dense
+
+    def _connections(self) -> tuple[Any, Any]:
+        """(output maps, input maps) of the weights, on their device."""
+        device = device_of(self.weight.data)
+        if device not in self._places:
+            to, source = self._places["cpu"]
+            self._places[device] = to_device(to, device), to_device(source, device)
+        return self._places[device]
 
     def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
         return F.conv2d(x, self._dense_weight(), self.bias.data), x if save else None
@@ -213,7 +224,7 @@ class TableConv2d(nn.Layer):
         wanted = (need, self.weight.requires_grad, self.bias.requires_grad)
         weight = self._dense_weight()
         dx, dw, db = F.conv2d_backward(dy, saved, weight, self.bias.data, need=wanted)
-        gradients = [] if dw is None else [(self.weight, dw[self._to, self._from])]
+        gradients = [] if dw is None else [(self.weight, dw[self._connections()])]
         return dx, gradients + ([] if db is None else [(self.bias, db)])
 
     def op(self, training: bool) -> Op | None:

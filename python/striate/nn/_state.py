@@ -7,21 +7,25 @@ from typing import Any
 
 import numpy as np
 
+from striate._device import copy_into, is_array, namespace
 from striate.functional._arguments import Array
 
 
 def as_array(value: Any, name: str) -> Array:
     """A float32 view of an array, a DLPack object or a buffer; nothing is copied or cast."""
-    if not isinstance(value, np.ndarray):
+    if not is_array(value):
         if hasattr(value, "detach"):  # a torch tensor that requires a gradient refuses DLPack
             value = value.detach()
         try:
-            value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else memoryview(value)
+            if hasattr(value, "__dlpack__"):
+                value = namespace(value).from_dlpack(value)
+            else:
+                value = np.asarray(memoryview(value))
         except (TypeError, BufferError, RuntimeError) as error:
             raise TypeError(
                 f"load_state_dict: {name} must be an array, got {type(value).__name__} ({error})"
             ) from None
-    array = np.asarray(value)
+    array: Array = value
     if array.dtype != np.float32:
         raise TypeError(f"load_state_dict: {name} must be float32, got {array.dtype}")
     return array
@@ -46,4 +50,4 @@ def load_parameters(
     if problems:
         raise ValueError(f"load_state_dict: the state does not fit {who}; {'; '.join(problems)}")
     for name, array in arrays.items():
-        parameters[name][...] = array
+        copy_into(parameters[name], array)

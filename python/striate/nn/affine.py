@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from striate.functional._arguments import Array, float32_array, integer
+from striate.functional._arguments import Array, as_array, expect_together, float32_array, integer
 from striate.nn.layer import Gradients, Layer, Parameter
 from striate.plan.op import Op
 
@@ -31,8 +31,10 @@ class ChannelAffine(Layer):
         return parameter.data.reshape(-1, *(1,) * (ndim - 2))
 
     def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
+        x = as_array(x)
         if getattr(x, "dtype", None) != self.weight.data.dtype:
             x = float32_array(x, "ChannelAffine", "input")
+        expect_together("ChannelAffine", (x, self.weight.data), ("input", "weight"))
         shape = x.shape
         if len(shape) < 2 or shape[1] != self.num_features:
             raise ValueError(
@@ -72,8 +74,10 @@ class Bias(Layer):
         self.bias = Parameter(np.zeros(sizes, np.float32))
 
     def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
+        x = as_array(x)
         if getattr(x, "dtype", None) != self.bias.data.dtype:
             x = float32_array(x, "Bias", "input")
+        expect_together("Bias", (x, self.bias.data), ("input", "bias"))
         own, given = self.bias.shape, x.shape
         ends = zip(reversed(own), reversed(given))
         if len(own) > len(given) or any(n not in (1, size) for n, size in ends):
@@ -85,7 +89,7 @@ class Bias(Layer):
         if self.bias.requires_grad:
             padded = (1,) * (dy.ndim - len(self.bias.shape)) + self.bias.shape
             axes = tuple(axis for axis, n in enumerate(padded) if n == 1)
-            total = np.asarray(dy.sum(axis=axes, keepdims=True))
+            total = dy.sum(axis=axes, keepdims=True)
             gradients.append((self.bias, total.reshape(self.bias.shape)))
         return dy if need else None, gradients
 

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from striate import random
+from striate._device import copy_into
 from striate.nn.layer import Layer, Parameter
 
 
@@ -36,14 +37,14 @@ def _fans(parameter: Parameter) -> tuple[int, int]:
 def uniform_(parameter: Parameter, a: float = 0.0, b: float = 1.0) -> Parameter:
     """U(a, b)."""
     values = _generator().random(parameter.shape, np.float32)
-    parameter.data[...] = np.float32(a) + values * np.float32(b - a)
+    copy_into(parameter.data, np.float32(a) + values * np.float32(b - a))
     return parameter
 
 
 def normal_(parameter: Parameter, mean: float = 0.0, std: float = 1.0) -> Parameter:
     """N(mean, std^2)."""
     values = _generator().standard_normal(parameter.shape, np.float32)
-    parameter.data[...] = np.float32(mean) + values * np.float32(std)
+    copy_into(parameter.data, np.float32(mean) + values * np.float32(std))
     return parameter
 
 

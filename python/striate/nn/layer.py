@@ -7,6 +7,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from striate._device import device_of, is_array, is_cuda, namespace
+from striate._device import parse as parse_device
+from striate._device import to as to_device
 from striate.functional._arguments import Array
 from striate.plan.op import Op
 
@@ -17,7 +20,8 @@ Window: TypeAlias = "tuple[tuple[int, int], tuple[int, int]] | None"
 class Parameter:
     """What training changes: ``data`` (float32 array), ``grad`` (its gradient or None).
 
-    ``data`` belongs to the user and may be edited in place. Without ``requires_grad`` no gradient
+    ``data`` belongs to the user and may be edited in place. It is a NumPy array, on a GPU a CuPy
+    array; ``Layer.to`` moves it. Without ``requires_grad`` no gradient
     is computed for it, and none below the first layer that has a trainable parameter.
     """
 
@@ -44,12 +48,25 @@ class Parameter:
     def shape(self) -> tuple[int, ...]:
         return self._data.shape
 
+    @property
+    def device(self) -> str:
+        """ "cpu" or "cuda:<index>"."""
+        return device_of(self._data)
+
+    def to(self, device: Any) -> Parameter:
+        """Moves ``data`` and ``grad`` to ``device``; returns itself."""
+        target = parse_device(device, "Parameter.to")
+        self._data = to_device(self._data, target)
+        if self.grad is not None:
+            self.grad = to_device(self.grad, target)
+        return self
+
     def accumulate(self, gradient: Array) -> None:
         """Adds to ``grad``, or takes ``gradient`` where there is none: zero_grad costs nothing."""
         if self.grad is None:
             self.grad = gradient
         else:
-            np.add(self.grad, gradient, out=self.grad)
+            namespace(self.grad).add(self.grad, gradient, out=self.grad)
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.shape}, requires_grad={self.requires_grad})"
@@ -57,10 +74,12 @@ class Parameter:
 
 def _float32(value: Any, what: str) -> Array:
     """``value`` as a writeable C-contiguous float32 array; no other dtype is cast."""
-    if not isinstance(value, np.ndarray):
+    if not is_array(value):
         raise TypeError(f"{what} must be a NumPy array, got {type(value).__name__}")
     if value.dtype != np.float32:
         raise TypeError(f"{what} must be float32, got {value.dtype}; cast it with .astype('f4')")
+    if is_cuda(value):
+        return namespace(value).ascontiguousarray(value)  # type: ignore[no-any-return]
     return np.require(value, requirements=["C", "W"])
 
 
@@ -205,6 +224,31 @@ class Layer:
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
         return self
+
+    def to(self, device: Any) -> Layer:
+        """Moves all parameters to ``device``: "cpu", "cuda" (the current GPU) or "cuda:<index>".
+
+        Returns itself, as in torch. What forward saved stays where it is, so a backward that is
+        due must come first. Raises RuntimeError, one sentence, where CUDA cannot be used, and
+        MemoryError; then nothing has moved.
+        """
+        target = parse_device(device, f"{type(self).__name__}.to")
+        parameters = list(self.parameters())
+        moved = [
+            (to_device(p.data, target), None if p.grad is None else to_device(p.grad, target))
+            for p in parameters
+        ]
+        for p, (data, grad) in zip(parameters, moved):
+            p.data, p.grad = data, grad
+        return self
+
+    def cuda(self, device: int | None = None) -> Layer:
+        """``to("cuda")``, or the GPU with that index."""
+        return self.to("cuda" if device is None else f"cuda:{device}")
+
+    def cpu(self) -> Layer:
+        """``to("cpu")``."""
+        return self.to("cpu")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients: the next backward writes instead of adding."""

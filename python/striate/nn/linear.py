@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import striate.functional as F
+from striate._device import is_array
 from striate.functional._arguments import Array, as_array, integer, refuse
 from striate.nn import init
 from striate.nn.layer import Gradients, Layer, Parameter, Window
@@ -85,7 +86,7 @@ class Flatten(Layer):
 
     def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
         x = as_array(x)
-        if not isinstance(x, np.ndarray):
+        if not is_array(x):
             raise TypeError(f"Flatten: input must be a NumPy array, got {type(x).__name__}")
         shape = x.shape
         start, end = (d + len(shape) if d < 0 else d for d in (self.start_dim, self.end_dim))

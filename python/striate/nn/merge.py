@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from striate.functional._arguments import Array, float32_array, integer
+from striate._device import namespace
+from striate.functional._arguments import Array, expect_together, float32_array, integer
 from striate.nn.layer import Gradients, Layer
 from striate.plan.op import IDENTITY, Op
 
@@ -80,7 +81,7 @@ class Concat(Layer):
                 f"Concat: inputs must have equal shapes but for axis {self.dim}, got "
                 f"{_listed(shapes)}"
             )
-        y = np.concatenate(arrays, axis=dim)
+        y = namespace(arrays[0]).concatenate(arrays, axis=dim)
         return y, (dim, [shape[dim] for shape in shapes]) if save else None
 
     def grad(
@@ -89,8 +90,9 @@ class Concat(Layer):
         if not need:
             return None, []
         dim, sizes = saved
-        parts = np.split(dy, np.cumsum(sizes)[:-1], axis=dim)
-        return tuple(np.ascontiguousarray(part) for part in parts), []
+        xp = namespace(dy)
+        parts = xp.split(dy, np.cumsum(sizes)[:-1].tolist(), axis=dim)
+        return tuple(xp.ascontiguousarray(part) for part in parts), []
 
     def op(self, training: bool) -> Op:
         return Op("concat", {"dim": self.dim})
@@ -102,7 +104,9 @@ class Concat(Layer):
 def _several(op: str, x: Any) -> list[Array]:
     if not isinstance(x, (tuple, list)) or not x:
         raise TypeError(f"{op}: input must be a tuple of arrays, got {type(x).__name__}")
-    return [float32_array(array, op, f"input {i}") for i, array in enumerate(x)]
+    arrays = [float32_array(array, op, f"input {i}") for i, array in enumerate(x)]
+    expect_together(op, arrays, [f"input {i}" for i in range(len(arrays))])
+    return arrays
 
 
 def _listed(shapes: list[tuple[int, ...]]) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from striate._device import is_array, namespace
 from striate.functional._arguments import Array, as_array, integer, number
 from striate.nn.layer import Gradients, Layer
 from striate.plan.op import Op
@@ -37,16 +36,17 @@ class ConstantPad2d(Layer):
 
     def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
         x = as_array(x)
-        if not isinstance(x, np.ndarray):
+        if not is_array(x):
             name = type(self).__name__
             raise TypeError(f"{name}: input must be a NumPy array, got {type(x).__name__}")
         if x.ndim < 2:
             raise ValueError(
                 f"{type(self).__name__}: input must have 2 or more dimensions, got shape {x.shape}"
             )
+        xp = namespace(x)
         left, right, top, bottom = self._pads(x.shape)
         *leading, height, width = x.shape
-        y = np.full((*leading, height + top + bottom, width + left + right), self.value, x.dtype)
+        y = xp.full((*leading, height + top + bottom, width + left + right), self.value, x.dtype)
         y[..., top : top + height, left : left + width] = x
         return y, x.shape if save else None
 
@@ -56,7 +56,7 @@ class ConstantPad2d(Layer):
         left, _, top, _ = self._pads(saved)
         height, width = saved[-2:]
         inner = dy[..., top : top + height, left : left + width]
-        return np.ascontiguousarray(inner), []
+        return namespace(dy).ascontiguousarray(inner), []
 
     def op(self, training: bool) -> Op:
         left, right, top, bottom = self.padding

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from striate._device import to_host
 from striate.functional._arguments import Array
 from striate.nn.layer import Layer, Parameter
 from striate.onnx.errors import OnnxError
@@ -110,7 +111,9 @@ class Emitter:
         parameter = getattr(self.layer, attribute)
         if not isinstance(parameter, Parameter):
             raise self.refuse(f"{attribute} must be a Parameter, got {type(parameter).__name__}")
-        return self.graph.initializer(parameter, "", f"{self.name}.{attribute}", parameter.data)
+        return self.graph.initializer(
+            parameter, "", f"{self.name}.{attribute}", to_host(parameter.data)
+        )
 
     def weight(self, attribute: str, array: Array) -> str:
         """A float32 array made of a parameter, under that parameter's name."""

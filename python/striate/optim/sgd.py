@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from striate import _core
+from striate._device import copy_into, device_of, namespace, ops, to
 from striate.functional._arguments import Array, number, refuse
 
+_RATES = ("lr", "momentum", "dampening", "weight_decay")
 # What schedules keep in a group, as in torch, so that it is saved with the optimiser.
 _SCHEDULED = {"initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"}
 
@@ -89,8 +90,24 @@ class SGD:
     def step(self, closure: None = None) -> None:
         """Updates every parameter that has a gradient."""
         refuse("SGD.step", closure=closure)
+        self._step(None)
+
+    def rates(self) -> Array:
+        """What a step computes with besides arrays: float32 (groups, 4), for each group lr,
+        momentum, 1 - dampening, weight_decay.
+        """
+        return np.array(
+            [
+                (g["lr"], g["momentum"], 1 - g["dampening"], g["weight_decay"])
+                for g in self.param_groups
+            ],
+            np.float32,
+        )
+
+    def _step(self, rates: Any) -> None:
+        """``rates``: what ``rates()`` gives, on the GPU; a recorded step reads it when it runs."""
         place = 0
-        for group in self.param_groups:
+        for i, group in enumerate(self.param_groups):
             with_momentum = group["momentum"] != 0
             params: list[Array] = []
             grads: list[Array] = []
@@ -105,22 +122,22 @@ class SGD:
                         velocity = self._velocities[place]
                         first.append(velocity is None)
                         if velocity is None:
-                            velocity = np.empty(np.shape(p.data), np.float32)
+                            velocity = namespace(p.data).empty(p.data.shape, np.float32)
                             fresh.append((place, velocity))
+                        elif type(velocity) is not type(p.data):  # the model has moved
+                            velocity = to(velocity, device_of(p.data))
+                            self._velocities[place] = velocity
                         velocities.append(velocity)
                 place += 1
-            _core.sgd_step(
-                params,
-                grads,
-                velocities if with_momentum else None,
-                first,
-                lr=group["lr"],
-                momentum=group["momentum"],
-                dampening=group["dampening"],
-                weight_decay=group["weight_decay"],
-                nesterov=group["nesterov"],
-                maximize=group["maximize"],
-            )
+            if not params:
+                continue
+            lists = params, grads, velocities if with_momentum else None, first
+            flags = {"nesterov": group["nesterov"], "maximize": group["maximize"]}
+            if rates is None:
+                numbers = {name: group[name] for name in _RATES}
+                ops(params[0]).sgd_step(*lists, **numbers, **flags)
+            else:
+                ops(params[0]).recorded_sgd_step(*lists, rates[i], **flags)
             for index, velocity in fresh:  # only now: a refused step leaves no empty velocity
                 self._velocities[index] = velocity
 
@@ -179,7 +196,8 @@ class SGD:
                     f"SGD.load_state_dict: the momentum_buffer of parameter {index} must be float32"
                     f" of shape {shape}, got {dtype} of shape {np.shape(velocity)}"
                 )
-            velocities[index] = np.array(velocity, order="C")
+            velocities[index] = namespace(params[index].data).empty(shape, np.float32)
+            copy_into(velocities[index], velocity)
         merged = [
             _checked({**old, **new, "params": old["params"]})
             for old, new in zip(self.param_groups, groups)
@@ -197,7 +215,7 @@ def _is_parameter(value: Any) -> bool:
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
     """The options as floats and bools, which JSON can hold; ValueError for one out of range."""
     checked = dict(options)
-    for name in ("lr", "momentum", "dampening", "weight_decay"):
+    for name in _RATES:
         value = checked[name] = number(options[name], "SGD", name)
         if not math.isfinite(value) or (value < 0 and name != "dampening"):
             raise ValueError(f"SGD: {name} must be a finite number, at least 0, got {value}")

@@ -11,6 +11,7 @@ import numpy as np
 
 import striate.functional as F
 from striate import nn
+from striate._device import of_model, to, to_host, use
 from striate.data.dataset import Samples, batches, sample_bytes
 from striate.data.idx import DataError
 from striate.functional._arguments import Array
@@ -55,13 +56,14 @@ def evaluate(
         batch_size = max(1, min(_MOST, _BATCH_BYTES // max(1, sample_bytes(samples))))
     starts = range(0, len(samples), batch_size)
     todo = [np.arange(start, min(start + batch_size, len(samples))) for start in starts]
+    device = of_model(model)
     loss, correct, correct5, seen = 0.0, 0, 0, 0
     skipped: list[str] = []
     with closing(batches(samples, todo)) as stream:
         for indices, (x, labels, unread) in zip(todo, stream):
             skipped += unread
             if len(labels):
-                logits = _logits(model, x)
+                logits, labels = _logits(model, x, device), to_host(labels)
                 loss += float(F.cross_entropy(logits, labels, reduction="sum"))
                 correct += int((logits.argmax(axis=1) == labels).sum())
                 correct5 += int((_rank(logits, labels) < 5).sum())
@@ -73,13 +75,18 @@ def evaluate(
     return Evaluation(loss / seen, correct / seen, seen, correct5 / seen, tuple(skipped))
 
 
-def _logits(model: nn.Layer, x: Array) -> Array:
-    """The model's logits for x, or for several crops a sample the logarithm of their mean."""
-    if x.ndim != 5:
-        logits: Array = model.apply(x, training=False, save=False)[0]
-        return logits
+def _logits(model: nn.Layer, x: Array, device: str) -> Array:
+    """The model's logits for x, or for several crops a sample the logarithm of their mean.
+
+    The model computes on ``device``; what is made of the few logits, on the CPU.
+    """
     n, crops = x.shape[:2]
-    logits = model.apply(x.reshape(n * crops, *x.shape[2:]), training=False, save=False)[0]
+    several = x.ndim == 5
+    inputs = x.reshape(n * crops, *x.shape[2:]) if several else x
+    with use(device):
+        logits: Array = to_host(model.apply(to(inputs, device), training=False, save=False)[0])
+    if not several:
+        return logits
     probabilities = F.softmax(logits, 1).reshape(n, crops, -1).mean(axis=1, dtype=np.float64)
     tiny = np.finfo(np.float32).tiny
     mean: Array = np.log(np.maximum(probabilities, tiny)).astype(np.float32)

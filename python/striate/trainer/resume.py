@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from striate import _core, checkpoint
+from striate import _core, checkpoint, cuda
+from striate._device import of_model
 from striate.checkpoint import CheckpointError
 from striate.trainer.epoch import Partial
 from striate.trainer.evaluation import finite_or_none
@@ -35,6 +36,15 @@ def _settings(trainer: Trainer) -> dict[str, Any]:
     }
 
 
+def _isa(trainer: Trainer) -> str:
+    """What the bits depend on besides the version: the instruction set, or the GPU's."""
+    device = of_model(trainer.model)
+    if device == "cpu":
+        return _core.isa_name()
+    index = int(device.removeprefix("cuda:"))
+    return f"cuda {cuda.module().compute_capability(index)}"
+
+
 def snapshot(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """(arrays, description) of a checkpoint."""
     optimizer = trainer.optimizer.state_dict()
@@ -45,7 +55,7 @@ def snapshot(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     training = {
         "format": FORMAT,
         "version": _core.__version__,
-        "isa": _core.isa_name(),
+        "isa": _isa(trainer),
         "settings": _settings(trainer),
         "step": trainer.step,
         "epoch": trainer.epoch,
@@ -98,7 +108,7 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
         raise CheckpointError(f"{path}: {what}") from None
     trainer.step, trainer.epoch, trainer.history, trainer._partial, trainer._best = counters
     trainer._best_weights = groups["best"]
-    here = {"version": _core.__version__, "isa": _core.isa_name()}
+    here = {"version": _core.__version__, "isa": _isa(trainer)}
     return [
         f"the checkpoint was written with {name} {training.get(name)}, this is {now}: the bits of "
         "the run may differ"

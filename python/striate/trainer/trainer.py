@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from striate import checkpoint, nn, random
+from striate._device import namespace, of_model, to_host
 from striate.data.dataset import (
     Draw,
     Samples,
@@ -29,8 +30,10 @@ from striate.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from striate.trainer.callbacks import Callback, Metrics, MetricsFile
 from striate.trainer.epoch import Partial
 from striate.trainer.evaluation import Evaluation, evaluate, finite_or_none
+from striate.trainer.feed import CudaFeed, Feed, Uploads
 from striate.trainer.interrupt import on_interrupt
 from striate.trainer.options import check_options, split
+from striate.trainer.step import CudaStep, Step
 
 CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "metrics.jsonl"
 
@@ -53,6 +56,9 @@ class Trainer:
     ``clip_grad_norm`` bounds the gradients' norm. ``out``: a folder for metrics.jsonl,
     checkpoint.safetensors (after every epoch, and when stopped) and model.safetensors.
     ``description``: JSON-able facts that both files carry (model, preprocessing, classes).
+    ``device``: where to move the model first; it trains where its parameters are. On a GPU the step
+    is recorded as a CUDA graph after the first ones and replayed (striate/trainer/step.py), and a
+    loss that is not finite is noticed only after its update.
 
     ``criterion(logits, labels)`` is a float and ``criterion.backward()`` its gradient; validation
     always measures plain cross-entropy and accuracy. Samples that cannot be read are left out of
@@ -78,9 +84,12 @@ class Trainer:
         out: str | Path | None = None,
         description: dict[str, Any] | None = None,
         callbacks: Sequence[Callback] = (),
+        device: Any = None,
     ) -> None:
         check_options(epochs, batch_size, seed, val_fraction, patience, clip_grad_norm, schedule)
         self.model, self.optimizer = model, optimizer
+        if device is not None:
+            model.to(device)
         self.criterion = nn.CrossEntropyLoss() if criterion is None else criterion
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
         self.schedule = schedule
@@ -151,10 +160,13 @@ class Trainer:
         self.optimizer.zero_grad()
         for callback in self.callbacks:
             callback.on_fit_start(self)
+        device = of_model(self.model)
+        step = Step(self) if device == "cpu" else CudaStep(self, device, generator)
         try:
-            with on_interrupt(self.stop), random.use(generator):
+            with on_interrupt(self.stop), random.use(generator), step.running():
+                uploads = None if device == "cpu" else Uploads()
                 while self.epoch < self.epochs and not self._stopping and not self._exhausted():
-                    self._run_epoch(train, validation, order, generator)
+                    self._run_epoch(train, validation, order, generator, step, uploads)
         finally:
             for callback in self.callbacks:
                 callback.on_fit_end(self)
@@ -173,9 +185,11 @@ class Trainer:
         validation: Samples | None,
         order: ShuffledBatches,
         generator: random.Generator,
+        step: Step,
+        uploads: Uploads | None,
     ) -> None:
         try:
-            self._train_epoch(train, order, generator)
+            self._train_epoch(train, order, generator, step, uploads)
             if self.step == (self.epoch + 1) * len(order):
                 if self._stopping:  # a second Ctrl-C may end the validation, and this process
                     self.save_checkpoint()
@@ -187,20 +201,31 @@ class Trainer:
             raise
 
     def _train_epoch(
-        self, train: Samples, order: ShuffledBatches, generator: random.Generator
+        self,
+        train: Samples,
+        order: ShuffledBatches,
+        generator: random.Generator,
+        step: Step,
+        uploads: Uploads | None,
     ) -> None:
         """Trains on what is left of the epoch, until it ends or the training is to stop."""
         todo = order.epoch(self.epoch + 1)[self.step - self.epoch * len(order) :]
         draw, partial = Draw(self.seed, self.epoch + 1), self._partial
         started = time.perf_counter()
-        with contextlib.closing(batches(train, todo, draw)) as stream:
-            for x, labels, skipped in stream:
+        source = batches(train, todo, draw)
+        feed = Feed(source) if uploads is None else CudaFeed(source, uploads)
+        with contextlib.closing(feed):
+            for x, labels, skipped in feed:
                 partial.data_seconds += time.perf_counter() - started
                 partial.skip(skipped)
                 generator.set_step(self.step)
                 loss = math.nan
                 if len(labels):
-                    loss = self._take_step(x, labels)
+                    outcome = step.take(x, labels)
+                    feed.prepare()  # while a GPU computes
+                    loss = float(outcome.loss)
+                    self.check_loss(loss)
+                    self.check_norm(float(outcome.norm))
                     partial.loss += loss * len(labels)
                     partial.seen += len(labels)
                 self._count_step()
@@ -211,18 +236,15 @@ class Trainer:
                     return
                 started = time.perf_counter()
 
-    def _take_step(self, x: Any, labels: Any) -> float:
-        loss = float(self.criterion(self.model(x), labels))
+    def check_loss(self, loss: float) -> None:
+        """Raises TrainingError for a loss of the step under way that is not finite."""
         if not math.isfinite(loss):
             raise TrainingError(self._failure(f"the loss is {loss}"))
-        self.model.backward(self.criterion.backward(), input_grad=False)
-        if self.clip_grad_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
-            if not math.isfinite(norm):
-                raise TrainingError(self._failure(f"the gradients' norm is {norm}"))
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss
+
+    def check_norm(self, norm: float) -> None:
+        """Raises TrainingError for a norm of the gradients that is not finite."""
+        if not math.isfinite(norm):
+            raise TrainingError(self._failure(f"the gradients' norm is {norm}"))
 
     def _count_step(self) -> None:
         if self.schedule is not None and self.schedule_every == "step":
@@ -258,7 +280,8 @@ class Trainer:
         if result is not None and result.loss < self._best["loss"]:
             self._best = {"loss": result.loss, "epoch": self.epoch}
             if self.patience is not None:
-                self._best_weights = {k: v.copy() for k, v in self.model.state_dict().items()}
+                state = self.model.state_dict()
+                self._best_weights = {k: np.array(to_host(v)) for k, v in state.items()}
         if self.schedule is not None and self.schedule_every == "epoch":
             if isinstance(self.schedule, ReduceLROnPlateau):
                 self.schedule.step(math.nan if result is None else result.loss)
@@ -309,7 +332,7 @@ class Trainer:
 
     def _check_weights(self) -> None:
         for name, parameter in self.model.named_parameters():
-            if not np.isfinite(parameter.data).all():
+            if not namespace(parameter.data).isfinite(parameter.data).all():
                 raise TrainingError(self._failure(f"{name} is not finite", after=True))
 
     def _failure(self, what: str, after: bool = False) -> str:

@@ -1,0 +1,193 @@
+"""One training step, on the CPU and on a GPU, there recorded as a CUDA graph and replayed.
+
+A step of a small network is some thirty kernels of a few microseconds each, and launching them from
+Python takes longer than running them. So the trainer's step is run a few times as it is, then
+recorded, and from then on replayed by one call. What differs from step to step lives in device
+memory: the batch, the rates of the optimiser, the step's number (from which dropout draws its
+masks), the loss. A batch of another size is run as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from striate import nn, random
+from striate._device import is_cuda, use
+from striate.nn.layer import Layer
+
+if TYPE_CHECKING:
+    from striate.trainer.trainer import Trainer
+
+
+class Outcome(NamedTuple):
+    """Of a step: numbers, or arrays () on the GPU, which ``float`` waits for."""
+
+    loss: Any
+    norm: Any = 0.0  # of the gradients, where it is clipped
+
+
+class Step:
+    """Forward, backward and update as they are."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Around all steps of a fit."""
+        yield
+
+    def take(self, x: Any, labels: Any) -> Outcome:
+        """Takes the step ``trainer.step`` on a batch."""
+        loss = self._forward(x, labels)
+        self.trainer.check_loss(float(loss))
+        norm = self._backward()
+        self.trainer.check_norm(float(norm))
+        self.trainer.optimizer.step()
+        self.trainer.optimizer.zero_grad()
+        return Outcome(loss, norm)
+
+    def _forward(self, x: Any, labels: Any) -> Any:
+        return self.trainer.criterion(self.trainer.model(x), labels)
+
+    def _backward(self) -> Any:
+        """The norm of the gradients, where it is clipped."""
+        trainer = self.trainer
+        trainer.model.backward(trainer.criterion.backward(), input_grad=False)
+        if trainer.clip_grad_norm is None:
+            return 0.0
+        return nn.utils.clip_grad_norm_(trainer.model.parameters(), trainer.clip_grad_norm)
+
+
+_WARM = 2  # steps before one is recorded: memory is taken, velocities are made
+_MOST = 8  # recordings, for a model that changes all the time
+
+
+class CudaStep(Step):
+    """The same on a GPU, recorded. Nothing waits for a step: ``float`` of its outcome does."""
+
+    def __init__(self, trainer: Trainer, device: str, generator: random.Generator) -> None:
+        super().__init__(trainer)
+        import cupy
+
+        self._cupy, self._device, self._generator = cupy, device, generator
+        with use(device):
+            self.stream = cupy.cuda.Stream(non_blocking=True)
+            self._pool = cupy.cuda.MemoryPool()  # a graph keeps its addresses: nobody else's
+        self._warm: dict[Any, int] = {}
+        self._recorded: _Recorded | None = None
+        self._recordings = 0
+        self._why_not = ""
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        with use(self._device):
+            self._cupy.cuda.Device().synchronize()  # what other streams still write
+            with self.stream:
+                yield
+                self.stream.synchronize()
+
+    def take(self, x: Any, labels: Any) -> Outcome:
+        if not self._may_record(x, labels):
+            return self._run(x, labels)
+        key = x.shape, labels.shape, labels.dtype
+        with self._cupy.cuda.using_allocator(self._pool.malloc):
+            if self._warm.get(key, 0) < _WARM:
+                self._warm = {key: self._warm.get(key, 0) + 1}
+                return self._run(x, labels)
+            recorded = self._recorded
+            if recorded is None or recorded.state != self._state(key):
+                recorded = self._record(key, x, labels)
+                if recorded is None:
+                    return self._run(x, labels)
+        return recorded.replay(x, labels, self.trainer.step, self.trainer.optimizer.rates())
+
+    def _may_record(self, x: Any, labels: Any) -> bool:
+        """Batches of the full size; the last, smaller one of an epoch is run as it is."""
+        full = len(labels) == min(self.trainer.batch_size, self.trainer.samples)
+        return full and not self._why_not and is_cuda(x) and is_cuda(labels)
+
+    def _run(self, x: Any, labels: Any, rates: Any = None) -> Outcome:
+        loss = self._forward(x, labels)
+        norm = self._backward()
+        self.trainer.optimizer._step(rates)
+        self.trainer.optimizer.zero_grad()
+        return Outcome(loss, norm)
+
+    def _state(self, key: Any) -> Any:
+        """What a recording holds fast: it is made anew when any of this changes."""
+        parameters = [(id(p.data), p.requires_grad) for p in self.trainer.model.parameters()]
+        flags = ("nesterov", "maximize")
+        groups = [
+            (group["momentum"] != 0, *(group[flag] for flag in flags))
+            for group in self.trainer.optimizer.param_groups
+        ]
+        return key, Layer._version, parameters, groups
+
+    def _record(self, key: Any, x: Any, labels: Any) -> _Recorded | None:
+        """None where the step cannot be recorded: a note says so, and why."""
+        self._recordings += 1
+        if self._recordings > _MOST:
+            self._give_up(f"the model has changed {_MOST} times")
+            return None
+        recorded = _Recorded(self._cupy, self.stream, x, labels, self.trainer.optimizer.rates())
+        failure: Exception | None = None
+        self.stream.begin_capture()
+        try:
+            with self._generator.recorded(recorded.step):
+                recorded.outcome = self._run(recorded.x, recorded.labels, recorded.rates)
+        except Exception as error:  # a layer or criterion of the user's that looks at values, say
+            failure = error
+        try:
+            recorded.graph = self.stream.end_capture()
+        except Exception as error:
+            failure = failure or error
+        if failure is not None:
+            self.trainer.optimizer.zero_grad()
+            self._generator.set_step(self.trainer.step)
+            self._give_up(str(failure))
+            return None
+        recorded.state = self._state(key)
+        self._recorded = recorded
+        return recorded
+
+    def _give_up(self, why: str) -> None:
+        """The training goes on, unrecorded."""
+        self._why_not = why
+        self.trainer.notes.append(
+            f"the training step cannot be recorded as a CUDA graph, and runs slower: {why}"
+        )
+
+
+class _Recorded:
+    """A recorded step and the memory that it reads and writes."""
+
+    graph: Any
+    outcome: Outcome
+    state: Any
+
+    def __init__(self, cupy: Any, stream: Any, x: Any, labels: Any, rates: Any) -> None:
+        import cupyx
+
+        self._stream = stream
+        self.x, self.labels = cupy.empty_like(x), cupy.empty_like(labels)
+        # One small block goes up before each step: the rates of all groups, the step's number.
+        count = rates.size
+        self._pinned = cupyx.empty_pinned((count + 1,), np.uint32)
+        self._control = cupy.empty((count + 1,), np.uint32)
+        self.rates = self._control[:count].view(np.float32).reshape(rates.shape)
+        self.step = self._control[count:].reshape(())
+
+    def replay(self, x: Any, labels: Any, step: int, rates: Any) -> Outcome:
+        """The outcome of the step before must have been read: its rates lie where these go."""
+        self.x[...] = x
+        self.labels[...] = labels
+        self._pinned[:-1] = rates.reshape(-1).view(np.uint32)
+        self._pinned[-1] = step
+        self._control.set(self._pinned, stream=self._stream)
+        self.graph.launch(self._stream)
+        return self.outcome
