@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,23 @@ import pytest
 import striate
 from checks import draw
 from striate import nn, optim
+from striate._device import to_host
 from striate.checkpoint import CheckpointError
 from striate.data.dataset import ArraySamples, Normalize, ShuffledBatches, permutation
 from striate.optim import lr_scheduler
 from striate.trainer import Callback, Trainer, TrainingError, evaluate
 
 SAMPLES = 90  # 12 batches of 8, the last one of 2
+_device = "cpu"
+
+
+@pytest.fixture(autouse=True)
+def everywhere(device: str) -> Iterator[None]:
+    """Every test here runs on the CPU, and on CUDA, where the step is recorded and replayed."""
+    global _device
+    _device = device
+    yield
+    _device = "cpu"
 
 
 def samples(count: int = SAMPLES) -> ArraySamples:
@@ -55,6 +68,7 @@ def make_trainer(out: Path | None = None, schedule: str = "one-cycle", **options
         "plateau": lambda: lr_scheduler.ReduceLROnPlateau(optimizer, patience=0),
     }
     settings: dict[str, Any] = {"epochs": 3, "batch_size": 8, "seed": 3, "out": out}
+    settings["device"] = _device
     return Trainer(model, optimizer, schedule=schedules[schedule](), **(settings | options))
 
 
@@ -66,14 +80,20 @@ def state(trainer: Trainer) -> dict[str, Any]:
     arrays = {**trainer.model.state_dict(),
               **{f"v{i}": e["momentum_buffer"] for i, e in velocities.items()}}  # fmt: skip
     return {"history": history, "step": trainer.step,
-            "arrays": {k: v.tobytes() for k, v in arrays.items()}}  # fmt: skip
+            "arrays": {k: to_host(v).tobytes() for k, v in arrays.items()}}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def undisturbed() -> dict[str, Any]:
+@pytest.fixture
+def undisturbed(device: str) -> dict[str, Any]:
+    return _undisturbed(device)
+
+
+@functools.cache
+def _undisturbed(device: str) -> dict[str, Any]:
     trainer = make_trainer()
     trainer.fit(samples(), validation=samples())
     assert trainer.history[-1]["val_accuracy"] > 0.9  # it learns
+    assert trainer.notes == []
     return state(trainer)
 
 
@@ -163,7 +183,7 @@ def test_early_stopping_keeps_the_best_weights_also_when_resumed(tmp_path: Path)
     trainer.fit(samples(), resume=tmp_path / "checkpoint.safetensors")
     assert len(trainer.history) == 3
     for name, array in trainer.model.state_dict().items():
-        np.testing.assert_array_equal(array, worsen.weights[name])
+        np.testing.assert_array_equal(to_host(array), to_host(worsen.weights[name]))
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tmp_path: Path) -> None:

@@ -32,27 +32,32 @@ AVX2 = {
 
 class Settings(NamedTuple):
     """How all processes run: ``turn`` is how many seconds of work make a turn; ``isa``: "avx2" to
-    pin every side to it.
+    pin every side to it; ``device``: "cpu" or "cuda:<index>".
     """
 
     threads: int
     pairs: int
     turn: float = 0.1
     isa: str | None = None
+    device: str = "cpu"
 
 
 class Job(NamedTuple):
-    """A row of each peer: ``work`` of WORKS with its arguments, ``label`` for the table."""
+    """A row of each peer: ``work`` of WORKS with its arguments, ``label`` for the table;
+    ``tolerance`` in place of the peers' own.
+    """
 
     work: str
     label: str
     arguments: Mapping[str, Any]
+    tolerance: float | None = None
 
 
 class Row(NamedTuple):
     """One work by one peer: median, fastest and slowest turn, in seconds a repetition.
 
-    ``flop`` and ``read`` as in Work; the peaks are the run's medians, taken between the turns.
+    ``flop`` and ``read`` as in Work; the peaks are the run's medians, taken between the turns. On a
+    GPU ``peak_read`` is what a copy reads and writes.
     """
 
     work: str
@@ -70,6 +75,7 @@ class Row(NamedTuple):
     imported_mb: float | None = None  # what it held after importing the peer
     facts: Mapping[str, float] = {}
     turns: Sequence[float] = ()
+    device: str = "cpu"
 
     @property
     def gflops(self) -> float | None:
@@ -108,8 +114,8 @@ def compare(
         }
         for number, job in enumerate(jobs):
             chosen = {peer: kept[number] for peer, kept in variants.items()}
-            rows += _take_turns(job, processes, chosen, machine, settings.pairs, refused)
-    if len(jobs) > 1:  # a later job would show what an earlier one held
+            rows += _take_turns(job, processes, chosen, machine, settings, refused)
+    if len(jobs) > 1 or settings.device != "cpu":  # a later job would show what an earlier one held
         rows = [row._replace(peak_mb=None, imported_mb=None) for row in rows]
     return rows
 
@@ -134,7 +140,7 @@ def _take_turns(
     processes: Mapping[str, _Process],
     variants: Mapping[str, Mapping[str, str]],
     machine: _Process,
-    pairs: int,
+    settings: Settings,
     refused: dict[str, str],
 ) -> list[Row]:
     ready: dict[str, dict[str, Any]] = {}
@@ -147,13 +153,13 @@ def _take_turns(
             refused[peer] = f"{job.label}: {answer['error']}"
             continue
         ready[peer] = answer
-        tolerance = WORKS[job.work][peer].tolerance
+        tolerance = job.tolerance or WORKS[job.work][peer].tolerance
         check(job.label, peer, answer["check"], ready["striate"]["check"], tolerance)
     seconds: dict[str, list[float]] = {peer: [] for peer in ready}
     memory, peaks = dict.fromkeys(ready, 0.0), []
-    for pair in range(pairs):
+    for pair in range(settings.pairs):
         time.sleep(PAUSE)
-        peaks.append(machine.ask(peaks=True))
+        peaks.append(machine.ask(peaks=True, device=settings.device))
         for peer in list(ready)[:: -1 if pair % 2 else 1]:  # who is first does not matter, then
             time.sleep(PAUSE)
             answer = processes[peer].ask(turn=True)
@@ -167,14 +173,19 @@ def _take_turns(
             variant=", ".join(variants.get(row.peer, {}).values()),
             flop=ours["flop"],
             read=ours["read"],
-            peak_gflops=statistics.median(peak["gflops"] for peak in peaks),
-            peak_read=statistics.median(peak["read"] for peak in peaks),
+            peak_gflops=_median(peaks, "gflops"),
+            peak_read=_median(peaks, "read"),
             peak_mb=memory[row.peer],
             imported_mb=ready[row.peer]["imported_mb"],
             facts=ready[row.peer]["facts"],
+            device=settings.device,
         )
         for row in make_rows(job.label, list(ready), list(seconds.values()))
     ]
+
+
+def _median(peaks: Sequence[Mapping[str, float]], name: str) -> float | None:
+    return statistics.median(peak[name] for peak in peaks) if name in peaks[0] else None
 
 
 class _Process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,10 @@ class Layer(NamedTuple):
     @property
     def P(self) -> int:
         return (self.H + 2 * self.padding - self.R) // self.stride + 1
+
+    def flop(self, images: int) -> float:
+        """Of one pass."""
+        return 2.0 * images * self.K * self.P**2 * self.C * self.R**2
 
 
 LAYERS = {
@@ -50,7 +55,7 @@ def by_striate(layer: str, kind: str, batch_size: int, real: str | None = None) 
             return _core.conv2d_forward(x, w, b, *sizes)
         return _core.conv2d_backward(dy, x, w, *sizes, need)[need.index(True)]
 
-    return _work(l, kind, (x, w, b, dy), step, step)
+    return Work(step, flop=l.flop(batch_size), facts=error(layer, kind, batch_size, real, step()))
 
 
 def by_torch(
@@ -59,8 +64,7 @@ def by_torch(
     import torch
 
     l = LAYERS[layer]  # noqa: E741
-    inputs = arrays(layer, batch_size, real)
-    x, w, b, dy = map(torch.from_numpy, inputs)
+    x, w, b, dy = map(torch.from_numpy, arrays(layer, batch_size, real))
     if layout == "channels_last":
         x, w, dy = (part.to(memory_format=torch.channels_last) for part in (x, w, dy))
     stride, padding = (l.stride,) * 2, (l.padding,) * 2
@@ -74,7 +78,8 @@ def by_torch(
                 dy, x, w, None, stride, padding, (1, 1), False, (0, 0), 1, need
             )[need.index(True)]
 
-    return _work(l, kind, inputs, step, lambda: step().contiguous().numpy())
+    found = step().contiguous().numpy()
+    return Work(step, flop=l.flop(batch_size), facts=error(layer, kind, batch_size, real, found))
 
 
 def arrays(layer: str, batch_size: int, real: str | None) -> tuple[Array, Array, Array, Array]:
@@ -125,15 +130,25 @@ def activations(model_file: str, folder: str, out: str) -> None:
     np.savez(out, **kept)
 
 
-def _work(l: Layer, kind: str, inputs: Any, step: Any, result: Any) -> Work:  # noqa: E741
-    expected = reference(l, kind, *inputs)
-    error = np.asarray(result())[: len(expected)] - expected
+def error(
+    layer: str, kind: str, batch_size: int, real: str | None, found: Array, limit: float = 1e-3
+) -> dict[str, float]:
+    """How far ``found``, the result of a pass, is from double precision, relative to the result's
+    root mean square. RuntimeError where that is not below ``limit``.
+    """
+    expected = _expected(LAYERS[layer], layer, kind, batch_size, real)
+    difference = found[: len(expected)] - expected
     scale = float(np.sqrt(np.mean(np.square(expected))))
-    rms, largest = np.sqrt(np.mean(np.square(error))) / scale, np.abs(error).max() / scale
-    if not largest < 1e-3:
+    rms = float(np.sqrt(np.mean(np.square(difference)))) / scale
+    largest = float(np.abs(difference).max()) / scale
+    if not largest < limit:
         raise RuntimeError(f"conv2d {kind}: differs from the double reference by {largest:.2g}")
-    flop = 2.0 * len(inputs[0]) * l.K * l.P**2 * l.C * l.R**2
-    return Work(step, flop=flop, facts={"rms_error": float(rms), "largest_error": float(largest)})
+    return {"rms_error": rms, "largest_error": largest}
+
+
+@functools.cache  # the variants of a peer and the precisions of a GPU share it
+def _expected(l: Layer, layer: str, kind: str, batch_size: int, real: str | None) -> Array:  # noqa: E741
+    return reference(l, kind, *arrays(layer, batch_size, real))
 
 
 def reference(l: Layer, kind: str, x: Array, w: Array, b: Array, dy: Array) -> Array:  # noqa: E741

@@ -49,5 +49,6 @@ def table(found: Sequence[Run], target: float) -> str:
     seconds = [run.seconds for run in found]
     least = min(run.accuracy for run in found)
     lines += ["", f"{reached} of {len(found)} reach {target:.1%} (the least {least:.2%}); "
-              f"seconds {min(seconds):.2f} .. {max(seconds):.2f}"]  # fmt: skip
+              f"seconds {min(seconds):.2f} .. {max(seconds):.2f}, "
+              f"mean {sum(seconds) / len(seconds):.2f}"]  # fmt: skip
     return "\n".join(lines)

@@ -12,12 +12,12 @@ from striate.bench.work import Peer, Work
 def by_striate(size: int, trans_a: bool, trans_b: bool) -> Work:
     from striate import _core
 
-    a, b = _matrices(size)
+    a, b = matrices(size)
     return _work(size, lambda: _core.gemm(a, b, trans_a, trans_b))
 
 
 def by_numpy(size: int, trans_a: bool, trans_b: bool) -> Work:
-    a, b = _matrices(size)
+    a, b = matrices(size)
     left, right = (a.T if trans_a else a), (b.T if trans_b else b)
     return _work(size, lambda: left @ right)
 
@@ -25,12 +25,12 @@ def by_numpy(size: int, trans_a: bool, trans_b: bool) -> Work:
 def by_torch(size: int, trans_a: bool, trans_b: bool) -> Work:
     import torch
 
-    a, b = map(torch.from_numpy, _matrices(size))
+    a, b = map(torch.from_numpy, matrices(size))
     left, right = (a.T if trans_a else a), (b.T if trans_b else b)
     return _work(size, lambda: left @ right)
 
 
-def _matrices(size: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def matrices(size: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Positive, so that sums do not cancel: they are to agree to a few digits less than float32."""
     generator = np.random.default_rng(0)
     a = generator.random((size, size), np.float32)

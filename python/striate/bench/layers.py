@@ -8,13 +8,14 @@ in a cache may be above that.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from striate._device import namespace, to
 from striate.bench import alexnet, lenet5
 from striate.bench.networks import Network, filled, images
 from striate.bench.report import duration
@@ -49,19 +50,20 @@ def measure(batch_size: int, repetitions: int) -> tuple[list[Layer], float, floa
     found: list[Layer] = []
     peaks, bandwidths = [], []
     for title, network in _NETWORKS.items():
-        found += _measure(title, network, batch_size, repetitions)
+        found += measure_network(title, network, batch_size, repetitions, _clock)
         peaks.append(_core.peak_gflops(0.1))
         bandwidths.append(_core.peak_bandwidth(5)[0])
     return found, max(peaks), max(bandwidths)
 
 
-def table(found: list[Layer], peak: float, bandwidth: float) -> str:
-    """A Markdown table; "roof" is what bounds the layer."""
-    lines = [f"multiply-add peak {peak:.0f} GFLOP/s, memory {bandwidth:.1f} GB/s", ""]
+def table(found: list[Layer], peak: float | None, bandwidth: float) -> str:
+    """A Markdown table; "roof" is what bounds the layer: memory alone, where no peak is known."""
+    known = "unknown" if peak is None else f"{peak:.0f} GFLOP/s"
+    lines = [f"multiply-add peak {known}, memory {bandwidth:.1f} GB/s", ""]
     lines.append("| layer | pass | median | GFLOP/s | FLOP a byte | roof | of it |")
     lines.append("|---|---|---:|---:|---:|---:|---:|")
     for layer in found:
-        roof = min(peak, layer.intensity * bandwidth)
+        roof = min(peak or math.inf, layer.intensity * bandwidth)
         lines.append(
             f"| {layer.network} {layer.name} | {layer.direction} | {duration(layer.seconds)} "
             f"| {layer.gflops:.1f} | {layer.intensity:.3g} | {roof:.0f} "
@@ -70,27 +72,39 @@ def table(found: list[Layer], peak: float, bandwidth: float) -> str:
     return "\n".join(lines)
 
 
-def _measure(title: str, network: Network, batch_size: int, repetitions: int) -> list[Layer]:
-    layers = list(_leaves(filled(network)))
-    x, _ = images(network, batch_size)
+def _clock(call: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    result = call()
+    return time.perf_counter() - started, result
+
+
+def measure_network(
+    title: str,
+    network: Network,
+    batch_size: int,
+    repetitions: int,
+    clock: Callable[[Callable[[], Any]], tuple[float, Any]],
+    device: str = "cpu",
+) -> list[Layer]:
+    """The layers of a network; ``clock(call)`` gives the seconds of a call and what it returned."""
+    model = filled(network)
+    model.to(device)
+    layers = list(_leaves(model))
+    x = to(images(network, batch_size)[0], device)
     seconds: dict[tuple[int, str], list[float]] = {}
     work: dict[tuple[int, str], tuple[float, float]] = {}
     for repetition in range(repetitions + 1):  # the first one warms up
         y, kept = x, []
         for i, layer in enumerate(layers):
-            started = time.perf_counter()
-            y_next, saved = layer.apply(y, training=True)
-            taken = time.perf_counter() - started
+            taken, (y_next, saved) = clock(partial(layer.apply, y, training=True))
             kept.append(saved)
             if repetition > 0:
                 seconds.setdefault((i, "forward"), []).append(taken)
             work[i, "forward"] = _work(layer, y, y_next)
             y = y_next
-        dy = np.ones_like(y)
+        dy = namespace(y).ones_like(y)
         for i, layer in reversed(list(enumerate(layers))):
-            started = time.perf_counter()
-            dx, gradients = layer.grad(dy, kept.pop(), need=i > 0)
-            taken = time.perf_counter() - started
+            taken, (dx, gradients) = clock(partial(layer.grad, dy, kept.pop(), need=i > 0))
             if repetition > 0:
                 seconds.setdefault((i, "backward"), []).append(taken)
             flop, size = work[i, "forward"]

@@ -56,9 +56,15 @@ def train(network: Network, batch_size: int) -> Work:
     optimizer.zero_grad()
     check.append(criterion(model(x), labels))
     model.train()
-    # The gradient for the images is not needed; the others cost what forward does, twice.
+    return Work(step, check, step_flop(layers, batch_size))
+
+
+def step_flop(layers: Any, batch_size: int) -> float:
+    """Of a training step, ``layers`` being the model's summary: the gradient for the images is not
+    needed; the others cost what forward does, twice.
+    """
     first = next(row.multiply_adds for row in layers.rows if row.multiply_adds)
-    return Work(step, check, 2.0 * batch_size * (3 * layers.multiply_adds - first))
+    return 2.0 * batch_size * float(3 * layers.multiply_adds - first)
 
 
 def infer(network: Network, batch_size: int) -> Work:

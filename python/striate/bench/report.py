@@ -68,10 +68,22 @@ def heading(facts: Mapping[str, Any]) -> str:
     """One line about the run."""
     others = "".join(f", {name} {version}" for name, version in facts["versions"].items())
     about = facts["machine"]
+    if "gpu" in facts:
+        return f"{on_gpu(facts)}, {facts['pairs']} pairs{others}"
     return (
         f"striate {about['striate']} on {facts['isa']}, {facts['threads']} threads, "
         f"{facts['pairs']} pairs; {about['processor']}, {about['cores']} cores, "
         f"Python {about['python']}, numpy {about['numpy']}{others}"
+    )
+
+
+def on_gpu(facts: Mapping[str, Any]) -> str:
+    """The GPU, its driver and runtime, the precision and the day of a run."""
+    gpu = facts["gpu"]
+    return (
+        f"striate {facts['machine']['striate']} on {gpu['name']}, compute capability "
+        f"{gpu['capability']}, driver {gpu['driver']}, {gpu['runtime']}; "
+        f"{', '.join(facts['precision'])}; {facts['date']}"
     )
 
 
@@ -117,10 +129,16 @@ _COLUMNS: dict[str, Callable[[Row], str]] = {
     "by": lambda row: f"{row.peer} ({row.variant})" if row.variant else row.peer,
     ">median": lambda row: duration(row.median),
     ">fastest .. slowest": lambda row: f"{duration(row.least)} .. {duration(row.most)}",
-    ">GFLOP/s": lambda row: "" if row.gflops is None else f"{row.gflops:.0f}",
+    ">GFLOP/s": lambda row: (
+        "" if row.gflops is None or row.device != "cpu" else f"{row.gflops:.0f}"
+    ),
+    ">TFLOP/s": lambda row: (
+        "" if row.gflops is None or row.device == "cpu" else f"{row.gflops / 1e3:.3g}"
+    ),
     ">of FMA peak": lambda row: _share(row.gflops, row.peak_gflops),
     ">GB/s": lambda row: "" if row.gbs is None else f"{row.gbs:.1f}",
-    ">of bandwidth": lambda row: _share(row.gbs, row.peak_read),
+    ">of bandwidth": lambda row: _share(row.gbs if row.device == "cpu" else None, row.peak_read),
+    ">of a copy's": lambda row: _share(None if row.device == "cpu" else row.gbs, row.peak_read),
     ">peak MB (import)": lambda row: (
         "" if row.peak_mb is None else f"{row.peak_mb:,.0f} ({row.imported_mb:.0f})"
     ),

@@ -17,7 +17,7 @@ def train(network: Network, batch_size: int, layout: str = "NCHW", sgd: str = "f
     """The step of networks.train."""
     import torch
 
-    model, x, labels = _prepare(network, batch_size, layout)
+    model, x, labels = prepare(network, batch_size, layout)
     criterion = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), **SGD, **{sgd: True})
 
@@ -47,7 +47,7 @@ def infer(network: Network, batch_size: int, layout: str = "NCHW") -> Work:
     """The forward pass under ``torch.inference_mode``."""
     import torch
 
-    model, x, _ = _prepare(network, batch_size, layout)
+    model, x, _ = prepare(network, batch_size, layout)
 
     def forward() -> Any:
         with torch.inference_mode():
@@ -56,14 +56,17 @@ def infer(network: Network, batch_size: int, layout: str = "NCHW") -> Work:
     return Work(forward, sample(forward().numpy()))
 
 
-def _prepare(network: Network, batch_size: int, layout: str) -> tuple[Any, Any, Any]:
+def prepare(
+    network: Network, batch_size: int, layout: str, device: str = "cpu"
+) -> tuple[Any, Any, Any]:
     """The model in eval mode, images and labels."""
     import torch
 
     torch.manual_seed(0)
     model = network.torch()
     fill(parameter.detach().numpy() for parameter in model.parameters())
-    x, labels = map(torch.from_numpy, images(network, batch_size))
+    x, labels = (torch.from_numpy(part).to(device) for part in images(network, batch_size))
+    model = model.to(device)
     if layout == "channels_last":
         model, x = (part.to(memory_format=torch.channels_last) for part in (model, x))
     return model.eval(), x, labels

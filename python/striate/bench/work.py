@@ -12,8 +12,9 @@ class Work(NamedTuple):
     """``step`` does the work once; ``check`` are numbers that every peer must reproduce.
 
     ``flop``: the floating-point operations of one step, if known; ``read``: the bytes that it has
-    to read from memory, where these bound it; ``facts``: what stands beside the speed, such as the
-    error.
+    to read from memory, on a GPU to read and to write, where these bound it; ``facts``: what stands
+    beside the speed, such as the error; ``time``: how to time so many repetitions, in seconds, where
+    the wall's clock would not do.
     """
 
     step: Step
@@ -21,6 +22,7 @@ class Work(NamedTuple):
     flop: float | None = None
     read: float | None = None
     facts: Mapping[str, float] = {}
+    time: Callable[[int], float] | None = None
 
 
 class Peer(NamedTuple):

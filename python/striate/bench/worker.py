@@ -6,7 +6,7 @@ each with one:
     {"make": WORK, "arguments": {...}, "variant": {...}}   what `Work` says of it, but the step
     {"choose": WORK, "arguments": {...}}                    {"variant": the fastest}
     {"turn": true}                                          {"seconds": of one repetition, ...}
-    {"peaks": true}                                         what the machine could do at best
+    {"peaks": true, "device": DEVICE}                       what the machine could do at best
 
 An answer {"error": ...} says that the peer cannot do it.
 """
@@ -40,10 +40,10 @@ class Worker:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if "peaks" in request:
-            return _peaks()
+            return _peaks(request.get("device", "cpu"))
         if "turn" in request:
             assert self.work is not None
-            seconds = _time(self.work.step, self.repetitions) / self.repetitions
+            seconds = _time(self.work, self.repetitions) / self.repetitions
             return {"seconds": seconds, "peak_mb": peak_mb()}
         if "choose" in request:
             variants = WORKS[request["choose"]][self.peer].variants
@@ -60,17 +60,21 @@ class Worker:
         self.repetitions = 1
         self.work.step()
         # Warm up, and find how many repetitions fill a turn.
-        while _time(self.work.step, self.repetitions) < self.turn / 2:
+        while _time(self.work, self.repetitions) < self.turn / 2:
             self.repetitions *= 2
         return self.work
 
     def _try(self, name: str, arguments: dict[str, Any], variant: Any) -> float:
         work = self._make(name, arguments, variant)
-        seconds = [_time(work.step, self.repetitions) / self.repetitions for _ in range(2)]
+        seconds = [_time(work, self.repetitions) / self.repetitions for _ in range(2)]
         return min(seconds)
 
 
-def _peaks() -> dict[str, float]:
+def _peaks(device: str) -> dict[str, float]:
+    if device != "cpu":
+        from striate.bench.cuda import gpu
+
+        return {"read": gpu.copy_bandwidth(device)}
     from striate import _core
 
     read, update = _core.peak_bandwidth(3)
@@ -87,8 +91,10 @@ def peak_mb() -> float:
         return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def _time(step, repetitions: int) -> float:  # type: ignore[no-untyped-def]
-    started = time.perf_counter()
+def _time(work: Work, repetitions: int) -> float:
+    if work.time is not None:
+        return work.time(repetitions)
+    step, started = work.step, time.perf_counter()
     for _ in range(repetitions):
         step()
     return time.perf_counter() - started

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from striate.bench import alexnet, lenet5
 from striate.bench.conv import CONV
+from striate.bench.cuda import works as cuda
 from striate.bench.gemm import GEMM
 from striate.bench.pipeline import PIPELINE
 from striate.bench.work import Peer
@@ -21,9 +22,10 @@ WORKS: dict[str, Mapping[str, Peer]] = {
     "conv": CONV,
     "gemm": GEMM,
     "pipeline": PIPELINE,
+    **cuda.WORKS,
 }
 
 
 def module(peer: str) -> str:
-    """What a peer imports: "openvino-bf16" is a way to use openvino."""
+    """What a peer imports: "openvino-bf16" is a way to use openvino, "torch-graph" to use torch."""
     return peer.split("-")[0]

@@ -87,16 +87,17 @@ class Graph(Layer):
     def apply(self, x: Any, training: bool = False, save: bool = True) -> tuple[Any, Any]:
         """Runs the nodes. A layer that is itself in eval mode stays so in a graph that trains.
 
-        A chain of Striate's own layers runs as one plan, in C++ and with fused steps.
+        On the CPU a chain of Striate's own layers runs as one plan, in C++ and with fused steps.
         """
         if self.inputs == 1:
             chain = self._chains.of(self, x, training)
             if chain is not None:
                 return chain.apply(x, save)
-        last_use = {v: i for i, node in enumerate(self.nodes) for v in node.inputs}
         values: dict[int, Any] = dict(enumerate(self._given(x)))
+        nodes = self._chains.nodes(self, values[0])
+        last_use = {v: i for i, node in enumerate(nodes) for v in node.inputs}
         saved = []
-        for i, node in enumerate(self.nodes):
+        for i, node in enumerate(nodes):
             inputs = tuple(values[v] for v in node.inputs)
             try:
                 y, kept = node.layer.apply(
@@ -113,21 +114,22 @@ class Graph(Layer):
             for v in node.inputs:  # nobody reads it again: its memory may go
                 if last_use[v] == i:
                     values.pop(v, None)
-        result = values[self.nodes[-1].output] if self.nodes else x
-        return result, saved if save else None
+        result = values[nodes[-1].output] if nodes else x
+        return result, (nodes, saved) if save else None
 
     def grad(self, dy: Any, saved: Any, need: bool = True) -> tuple[Any, Gradients]:
         if isinstance(saved, Saved):
             return saved.chain.grad(dy, saved.forward, need)
+        nodes, kept_by_nodes = saved
         # A value's gradient is needed if the caller needs the input's, or if something trainable
         # stands before it.
         needed = dict.fromkeys(range(self.inputs), need)
-        for node in self.nodes:
+        for node in nodes:
             needed[node.output] = node.layer.trainable() or any(needed[v] for v in node.inputs)
 
-        arrived: dict[int, list[Any]] = {self.nodes[-1].output if self.nodes else 0: [dy]}
+        arrived: dict[int, list[Any]] = {nodes[-1].output if nodes else 0: [dy]}
         gradients: list[Gradients] = []
-        for node, kept in zip(reversed(self.nodes), reversed(saved)):
+        for node, kept in zip(reversed(nodes), reversed(kept_by_nodes)):
             parts = arrived.pop(node.output, None)
             if parts is None or not needed[node.output]:
                 continue

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from striate import _core, random
+from striate._device import is_cuda
 from striate.functional._arguments import Array
 from striate.nn.layer import Gradients, Layer
+
+if TYPE_CHECKING:
+    from striate.nn.graph import Graph, Node
 
 
 class Saved(NamedTuple):
@@ -53,6 +57,18 @@ class Chains:
     def __init__(self) -> None:
         # One object, so that threads see a version and its plans together.
         self._made: tuple[int, dict[Any, Chain | None]] = (-1, {})
+        self._fused: tuple[int, tuple[Node, ...]] = (-1, ())
+
+    def nodes(self, graph: Graph, x: Any) -> tuple[Node, ...]:
+        """The nodes that a graph runs one by one: on a GPU some are fused."""
+        if not is_cuda(x):
+            return graph.nodes
+        version, nodes = self._fused
+        if version != Layer._version:
+            from striate.plan.fused import fused  # which knows Layer's layers
+
+            version, nodes = self._fused = Layer._version, fused(graph)
+        return nodes
 
     def of(self, model: Layer, x: Any, training: bool) -> Chain | None:
         """The plan for ``x``; None where there is none, and the layers then run one by one: for

@@ -100,7 +100,7 @@ class CudaStep(Step):
                 self._warm = {key: self._warm.get(key, 0) + 1}
                 return self._run(x, labels)
             recorded = self._recorded
-            if recorded is None or recorded.state != self._state(key):
+            if recorded is None or not recorded.state.holds(self._state(key)):
                 recorded = self._record(key, x, labels)
                 if recorded is None:
                     return self._run(x, labels)
@@ -118,15 +118,14 @@ class CudaStep(Step):
         self.trainer.optimizer.zero_grad()
         return Outcome(loss, norm)
 
-    def _state(self, key: Any) -> Any:
-        """What a recording holds fast: it is made anew when any of this changes."""
-        parameters = [(id(p.data), p.requires_grad) for p in self.trainer.model.parameters()]
-        flags = ("nesterov", "maximize")
+    def _state(self, key: Any) -> _State:
+        parameters = list(self.trainer.model.parameters())
         groups = [
-            (group["momentum"] != 0, *(group[flag] for flag in flags))
+            (group["momentum"] != 0, group["nesterov"], group["maximize"])
             for group in self.trainer.optimizer.param_groups
         ]
-        return key, Layer._version, parameters, groups
+        flags = key, Layer._version, [p.requires_grad for p in parameters], groups
+        return _State([p.data for p in parameters], flags)
 
     def _record(self, key: Any, x: Any, labels: Any) -> _Recorded | None:
         """None where the step cannot be recorded: a note says so, and why."""
@@ -163,12 +162,26 @@ class CudaStep(Step):
         )
 
 
+class _State(NamedTuple):
+    """What a recording holds fast: it is made anew when any of this changes.
+
+    The arrays themselves, not what names them: a new array may have the name of one that is gone.
+    """
+
+    parameters: list[Any]
+    flags: Any
+
+    def holds(self, other: _State) -> bool:
+        same = all(a is b for a, b in zip(self.parameters, other.parameters))
+        return same and self.flags == other.flags
+
+
 class _Recorded:
     """A recorded step and the memory that it reads and writes."""
 
     graph: Any
     outcome: Outcome
-    state: Any
+    state: _State
 
     def __init__(self, cupy: Any, stream: Any, x: Any, labels: Any, rates: Any) -> None:
         import cupyx
