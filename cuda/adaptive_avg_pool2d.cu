@@ -85,7 +85,8 @@ __global__ void __launch_bounds__(kPoolThreads) forward_kernel(float* y, const f
   }
 }
 
-__global__ void __launch_bounds__(kPoolThreads)
+// Two blocks of a multiprocessor leave it registers.
+__global__ void __launch_bounds__(kPoolThreads, 2)
     backward_kernel(float* dx, const float* dy, Pool s) {
   const unsigned number = blockIdx.x * kPoolThreads + threadIdx.x;
   if (number >= s.places.count) return;

@@ -1,5 +1,5 @@
-// avg_pool2d: small windows by a thread each, large ones by a warp or a block each. Backward gathers,
-// as max_pool2d does: a thread for each cell of the input, or for each element.
+// avg_pool2d: small windows by a thread each, large ones by a warp or a block each. Backward
+// gathers, as max_pool2d does: a thread for each cell of the input, or for each element.
 #include <cuda_runtime.h>
 
 #include <shared.cuh>
@@ -203,8 +203,8 @@ __global__ void __launch_bounds__(kPoolThreads)
   }
 }
 
-// A thread for each element, and any window.
-__global__ void __launch_bounds__(kPoolThreads)
+// A thread for each element, and any window. (Two blocks of a multiprocessor leave it registers.)
+__global__ void __launch_bounds__(kPoolThreads, 2)
     backward_any_kernel(float* dx, const float* dy, Pool s, Divisor divisor,
                         PoolHolding holding_row, PoolHolding holding_column) {
   const unsigned number = blockIdx.x * kPoolThreads + threadIdx.x;

@@ -93,9 +93,10 @@ struct Partial {
   double loss, count;
 };
 
-/// Teams take the rows in turns; a block's sums go to its own partial.
+/// Teams take the rows in turns; a block's sums go to its own partial. (Two blocks of a
+/// multiprocessor leave it registers.)
 template <int kTeam>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     forward_kernel(float* losses, Partial* partials, const float* x, Targets t) {
   constexpr int64_t kTeams = kThreads / kTeam;
   const bool leads = threadIdx.x % kTeam == 0;
@@ -187,7 +188,7 @@ struct Earlier {
 };
 
 /// Of the rows where `t` has labels; of the places that the blocks have found otherwise.
-__global__ void __launch_bounds__(kThreads) find_bad_label_kernel(int64_t* places, Targets t) {
+__global__ void __launch_bounds__(kThreads, 2) find_bad_label_kernel(int64_t* places, Targets t) {
   int64_t place = -1;
   for (int64_t row = int64_t{blockIdx.x} * kThreads + threadIdx.x; row < t.rows;
        row += int64_t{gridDim.x} * kThreads) {

@@ -1,5 +1,5 @@
-// dropout: four consecutive elements of the whole batch share a counter of Philox, so a thread draws
-// once for four. The first and the last four of a part may be cut.
+// dropout: four consecutive elements of the whole batch share a counter of Philox, so a thread
+// draws once for four. The first and the last four of a part may be cut.
 #include <cuda_runtime.h>
 
 #include <cmath>

@@ -1,9 +1,9 @@
 // local_response_norm: threads run along L, which memory does, too.
 //
-// For AlexNet's window and beta a thread takes kChunk channels at one place: it loads them and their
-// neighbours at once, so that many loads are under way, and its windows then lie in registers. (A
-// running sum along the channels would save additions and lose digits.) Other sizes take a thread
-// for each element, and backward two passes.
+// For AlexNet's window and beta a thread takes kChunk channels at one place: it loads them and
+// their neighbours at once, so that many loads are under way, and its windows then lie in
+// registers. (A running sum along the channels would save additions and lose digits.) Others take a
+// thread for each element, and backward two passes.
 #include <cuda_runtime.h>
 
 #include <algorithm>

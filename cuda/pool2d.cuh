@@ -113,7 +113,7 @@ __device__ inline void store_pair(float* to, float a, float b) {
   }
 }
 
-/// Writes row[w .. w + kStride) as far as it lies in the row of W; w may be below 0, wrapped around.
+/// Writes row[w .. w + kStride) as far as it lies in the row of W; w below 0 is wrapped around.
 template <int kStride>
 __device__ void store_cell_row(float* row, const float (&values)[kStride], unsigned w, unsigned W) {
   float* const to = row + static_cast<int>(w);

@@ -13,8 +13,8 @@ class Work(NamedTuple):
 
     ``flop``: the floating-point operations of one step, if known; ``read``: the bytes that it has
     to read from memory, on a GPU to read and to write, where these bound it; ``facts``: what stands
-    beside the speed, such as the error; ``time``: how to time so many repetitions, in seconds, where
-    the wall's clock would not do.
+    beside the speed, such as the error; ``time``: the seconds of so many repetitions, where the
+    wall's clock would not do.
     """
 
     step: Step

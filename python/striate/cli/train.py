@@ -125,9 +125,9 @@ def run(args: argparse.Namespace) -> int:
     resume = None if args.resume is None else checkpoint_path(args.resume)
     settings, kept = _settings(args, recipes.RECIPES[args.model], resume)
     transform = _transform(recipes.RECIPES[args.model].transform, settings, resume, kept)
-    out = _choose_out(args, resume)
-    folder = args.data or kept.get("data_folder")
     with use_device(args) as device:
+        out = _choose_out(args, resume)
+        folder = args.data or kept.get("data_folder")
         data = open_training_data(args.model, transform, folder, settings)
         return _train(args.model, settings, data, out, resume, device)
 

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 class WithRelu(Layer):
     """relu(layer(x)) for a Conv2d or a Linear."""
 
+    layer: Any
+
     def __init__(self, layer: Layer) -> None:
         # Not as a change of a layer, which would make all plans anew.
         self.__dict__.update(training=True, _saved=None, layer=layer)
 
     def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
-        layer: Any = self.layer
+        layer = self.layer
         bias = None if layer.bias is None else layer.bias.data
         if x.ndim != (4 if layer.weight.data.ndim == 4 else 2):  # unbatched, or more axes
             y = F.relu(layer.apply(x, training, save=False)[0])
@@ -42,7 +44,10 @@ class WithRelu(Layer):
 
     def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
         x, y = saved
-        return self.layer.grad(F.relu_backward(dy, y), x, need)
+        gradients: tuple[Array | None, Gradients] = self.layer.grad(
+            F.relu_backward(dy, y), x, need
+        )
+        return gradients
 
 
 def fused(graph: Graph) -> tuple[Node, ...]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from striate import _core
+from striate._device import of_model
 from striate._text import aligned
 from striate.functional._arguments import Array, as_array, integer
 from striate.nn.graph import Graph
@@ -76,12 +77,18 @@ def prepare(model: Layer, input_shape: Sequence[int]) -> PreparedModel:
     mode the model is in. The result differs from the model's by rounding (about 1e-6 of its size).
 
     Raises ValueError for an input shape that does not fit the model, TypeError for a layer that has
-    no prepared form: one of your own.
+    no prepared form (one of your own), and for a model on a GPU.
     """
     if not isinstance(model, Layer):
         raise TypeError(f"prepare: model must be a Layer, got {type(model).__name__}")
     if not isinstance(input_shape, Sequence) or isinstance(input_shape, (str, bytes)):
         raise TypeError(f"prepare: input_shape must be (C, H, W), got {input_shape!r}")
+    device = of_model(model)
+    if device != "cpu":
+        raise TypeError(
+            f"prepare: model is on {device}, and prepared models run on the CPU; use "
+            "model.to('cpu')"
+        )
     shape = tuple(integer(n, "prepare", "input_shape", 1) for n in input_shape)
     if isinstance(model, Graph) and model.inputs != 1:
         raise ValueError(f"prepare: model must have 1 input, got {model.inputs}")

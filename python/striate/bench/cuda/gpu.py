@@ -23,7 +23,7 @@ _COPIED = 1 << 28  # bytes: of the copy that memory-bound ops are held against
 _COPIES = 8
 
 
-def start(device: str, precision: str = "float32") -> Any:
+def start(device: str, precision: str | None = None) -> Any:
     """Makes ``device`` ("cuda:0") the current one; returns CuPy. What a work before held is freed.
 
     RuntimeError, one sentence, where there is no CUDA.
@@ -34,7 +34,8 @@ def start(device: str, precision: str = "float32") -> Any:
     import cupy
 
     cupy.cuda.Device(int(device.removeprefix("cuda:"))).use()
-    cuda.set_precision(precision)
+    if precision is not None:
+        cuda.set_precision(precision)
     cupy.get_default_memory_pool().free_all_blocks()
     return cupy
 
@@ -91,9 +92,9 @@ def copy_bandwidth(device: str) -> float:
 
 def peak_gflops(device: str) -> float | None:
     """What the float32 units could do by their number and their clock, which is not measured."""
-    from cupy.cuda import runtime
+    import cupy
 
-    index = int(device.removeprefix("cuda:"))
+    runtime, index = cupy.cuda.runtime, int(device.removeprefix("cuda:"))
     properties = runtime.getDeviceProperties(index)
     capability = properties["major"], properties["minor"]
     lanes = 64 if capability < (8, 6) else 128  # of a multiprocessor

@@ -22,7 +22,7 @@ _CHECKED = 2  # images, against the CPU
 
 
 class Op(NamedTuple):
-    """``reads(ops, x, dy)`` gives the arguments that are arrays; ``run(ops, *them)`` the results."""
+    """``reads(ops, x, dy)`` gives the arrays that are read, ``run(ops, *them)`` those written."""
 
     reads: Callable[..., Arrays]
     run: Callable[..., Any]
@@ -69,7 +69,6 @@ NAMES = ("relu", "max_pool2d", "avg_pool2d", "local_response_norm", "sgd")
 
 
 def by_striate(op: str, batch_size: int, device: str) -> Work:
-    """``op``: a key of OPS."""
     from striate import _core, cuda
 
     cupy = gpu.start(device)
@@ -109,7 +108,7 @@ def sgd(device: str) -> Work:
     w, g, v = (cupy.asarray(array) for array in arrays)
     ops.sgd_step([w], [g], [v], *rates)
     few = [array[:1000].copy() for array in arrays]
-    _core.sgd_step(*([array] for array in few), *rates)
+    _core.sgd_step([few[0]], [few[1]], [few[2]], *rates)
     np.testing.assert_allclose(w[:1000].get(), few[0], rtol=1e-5, atol=1e-6)
 
     def step() -> None:
@@ -123,6 +122,7 @@ def _several(results: Any) -> tuple[Any, ...]:
 
 
 def work(op: str, batch_size: int, device: str) -> Work:
+    """``op``: a key of OPS, or "sgd"."""
     return sgd(device) if op == "sgd" else by_striate(op, batch_size, device)
 
 

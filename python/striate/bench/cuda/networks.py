@@ -91,8 +91,11 @@ def _work(
     x, labels = (cupy.asarray(array) for array in images(network, batch_size))
     optimizer = optim.SGD(model.parameters(), **SGD)
 
-    model.eval()
-    logits = model(x, save=True)
+    model.train()
+    for layer in model.layers():
+        if isinstance(layer, nn.Dropout):
+            layer.eval()
+    logits = model(x)
     check = [*sample(to_host(logits)), float(criterion(logits, labels))]
     model.backward(criterion.backward(), input_grad=False)
     check += norms(to_host(parameter.grad) for parameter in model.parameters())

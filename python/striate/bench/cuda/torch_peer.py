@@ -105,7 +105,8 @@ class Captured:
     """``take(x, labels)``: run as it is at first, then captured as a CUDA graph and replayed."""
 
     def __init__(self, take: Callable[[Any, Any], Any]) -> None:
-        self._take, self._taken, self._graph = take, 0, None
+        self._take, self._taken = take, 0
+        self._graph: Any = None
         self._inputs: tuple[Any, ...] = ()
         self._outcome: Any = None
 
