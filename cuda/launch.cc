@@ -33,6 +33,7 @@ void* allocate(std::size_t bytes, cudaStream_t stream) {
   void* block = nullptr;
   const cudaError_t error = cudaMallocAsync(&block, bytes, stream);
   if (error != cudaSuccess) {
+    cudaGetLastError();  // so that nobody takes it for a later launch's
     throw CudaError("scratch of " + std::to_string(bytes) + " bytes: " + cudaGetErrorString(error));
   }
   return block;

@@ -3,6 +3,7 @@
     python scripts/write_benchmarks.py                     measures what is missing, then writes
     python scripts/write_benchmarks.py --only conv gemm    measures these again
     python scripts/write_benchmarks.py --write             writes what there is, measures nothing
+    python scripts/write_benchmarks.py --device cuda       the same for the part on the GPU
 
 Each section is one run of `striate bench`, whose figures are kept as a JSON file of their own in
 --folder (default: build/benchmarks): a run that was stopped goes on where it stood. The tables go
@@ -20,6 +21,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import cuda_bars
 
 from striate.bench import digits, layers, report, size
 
@@ -41,46 +44,78 @@ SECTIONS = {
     "size": "size",
     "layers": "layers",
 }
+_ALL = "--precision float32 tf32 bf16 --pairs 5"
+CUDA_SECTIONS = {
+    "cuda-lenet5": "lenet5 --device cuda",
+    "cuda-lenet5-compile": "lenet5 --device cuda --against torch-compile",
+    "cuda-alexnet": f"alexnet --device cuda {_ALL}",
+    "cuda-gemm": f"gemm --device cuda {_ALL}",
+    "cuda-conv": f"conv --device cuda {_ALL}",
+    "cuda-memory": "memory --device cuda",
+    "cuda-digits": "digits --device cuda",
+    "cuda-layers": "layers --device cuda",
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measures and writes docs/benchmarks.md.")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="NAME",
-                        help=f"of {', '.join(SECTIONS)}")  # fmt: skip
+    known = {**SECTIONS, **CUDA_SECTIONS}
+    parser.add_argument("--only", nargs="+", choices=known, metavar="NAME",
+                        help=f"of {', '.join(known)}")  # fmt: skip
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu",
+                        help="what is measured without --only")  # fmt: skip
     parser.add_argument("--write", action="store_true", help="measure nothing")
     parser.add_argument("--folder", type=Path, default=ROOT / "build/benchmarks", metavar="DIR")
     parser.add_argument("--document", type=Path, default=DOCUMENT, metavar="FILE")
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="whose size to show")
+    parser.add_argument("--limit", type=float, metavar="S", help="seconds that a section may take")
     parser.add_argument("--options", default="", help="more for striate bench: '--pairs 1'")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    for name in [] if args.write else SECTIONS:
+    failed = 0
+    sections = args.only or (SECTIONS if args.device == "cpu" else CUDA_SECTIONS)
+    for name in [] if args.write else sections:
         kept = args.folder / f"{name}.json"
-        if name in args.only if args.only else not kept.exists():
-            words = [*SECTIONS[name].split(), *args.options.split()]
+        if args.only or not kept.exists():
+            words = [*known[name].split(), *args.options.split()]
             if name == "size" and args.wheel is not None:
                 words += ["--wheel", str(args.wheel)]
-            measure(name, words, kept)
+            if args.limit is None:
+                measure(name, words, kept)
+            else:
+                failed += not measured(name, words, kept, args.limit)
     text = args.document.read_text(encoding="utf-8")
-    for name in SECTIONS:
+    for name in known:
         kept = args.folder / f"{name}.json"
         if kept.exists():
             text = put(text, name, section(name, kept))
+    if any(args.folder.glob("cuda-*.json")):
+        text = put(text, "cuda-bars", cuda_bars.table(args.folder))
     args.document.write_text(text, encoding="utf-8")
     if (args.folder / "layers.json").exists():
         picture = args.document.parent / "roofline.png"
         script = ROOT / "scripts/plot_roofline.py"
         plot = [sys.executable, script, args.folder / "layers.json", "-o", picture]
         subprocess.run([str(part) for part in plot], check=True)
-    return 0
+    return 1 if failed else 0
 
 
-def measure(name: str, words: list[str], kept: Path) -> None:
+def measured(name: str, words: list[str], kept: Path, limit: float) -> bool:
+    """Whether ``measure`` ends well within ``limit`` seconds; the others go on if it does not."""
+    try:
+        measure(name, words, kept, timeout=limit)
+    except subprocess.SubprocessError as error:
+        print(f"{name}: {error}\n", flush=True)
+        return False
+    return True
+
+
+def measure(name: str, words: list[str], kept: Path, **options: Any) -> None:
     """Runs `striate bench`; its file appears when it is whole."""
     started, part = time.perf_counter(), kept.with_suffix(".part")
     command = [sys.executable, "-m", "striate", "bench", *words, "--json", str(part)]
     print(f"{name}: striate bench {' '.join(words)}", flush=True)
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, **options)
     part.replace(kept)
     print(f"{name}: {time.perf_counter() - started:.0f} s\n", flush=True)
 
@@ -99,10 +134,10 @@ def section(name: str, kept: Path) -> str:
     command = f"    {facts['command']}"
     if name == "size":
         return f"{command}\n\n{size.table(facts)}"
-    if name == "digits":
+    if name.endswith("digits"):
         runs = [digits.Run(**run) for run in facts["runs"]]
         return f"{command}\n\n{about(facts)}.\n\n{digits.table(runs, facts['target'])}"
-    if name == "layers":
+    if name.endswith("layers"):
         found = [layers.Layer(**layer) for layer in facts["layers"]]
         table = layers.table(found, facts["peak_gflops"], facts["bandwidth"])
         return f"{command}\n\n{about(facts)}; {table}"
@@ -113,6 +148,8 @@ def section(name: str, kept: Path) -> str:
 
 def about(facts: dict[str, Any]) -> str:
     machine = facts["machine"]
+    if "gpu" in facts:
+        return report.on_gpu(facts)
     return (
         f"striate {machine['striate']}, {facts['threads']} threads; {machine['processor']}, "
         f"{machine['cores']} cores, Python {machine['python']}, numpy {machine['numpy']}"

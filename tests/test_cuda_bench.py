@@ -223,7 +223,7 @@ def test_digits_are_normalised_and_on_the_gpu(name: str, monkeypatch: pytest.Mon
         images=np.full((3, 28, 28), 255, np.uint8), labels=np.arange(3, dtype=np.uint8)
     )
     monkeypatch.setattr("striate.data.mnist", lambda: (split, split))
-    train, test = digits.samples(digits.RECIPES["lenet5"], DEVICE)
+    train, test = digits.samples(digits.RECIPE, DEVICE)
     for part in (train, test):
         x, labels = part[np.array([2, 0])]
         assert x.shape == (2, 1, 28, 28)

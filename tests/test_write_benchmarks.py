@@ -28,7 +28,9 @@ def script() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)
+        spec.loader.exec_module(module)
     return module
 
 
@@ -39,9 +41,10 @@ def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *argv: object) -> N
 
 def test_every_section_has_its_place(script: ModuleType) -> None:
     text = script.DOCUMENT.read_text()
-    for name in script.SECTIONS:
+    sections = [*script.SECTIONS, *script.CUDA_SECTIONS, "cuda-bars"]
+    for name in sections:
         assert script.put(text, name, "TABLE").count("TABLE") == text.count("TABLE") + 1
-    assert text.count("<!-- ") == 2 * len(script.SECTIONS)
+    assert text.count("<!-- ") == 2 * len(sections)
     with pytest.raises(ValueError, match="has no <!-- train -->"):
         script.put(text, "train", "")
 
@@ -92,6 +95,56 @@ def test_a_stopped_run_goes_on(
     assert measured[4:] == ["gemm"]
     assert "| gemm | striate | 5 s |" in document.read_text()
     assert "| gemm | striate | 1 s |" not in document.read_text()
+
+
+def test_the_part_on_the_gpu(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Bars say that nothing was measured, or what was; a work that fails leaves its place."""
+    bars = script.cuda_bars
+    assert bars.table(tmp_path).count(f"| {bars.NOT_MEASURED} |") == len(bars.BARS)
+    assert bars.table(tmp_path / "none") in script.DOCUMENT.read_text()
+    gpu = {"name": "H", "capability": "9.0", "driver": "580", "runtime": "CUDA 13.0"}
+    facts = {"command": "c", "gpu": gpu, "precision": ["float32"], "date": "2026-01-02",
+             "machine": MACHINE, "versions": {"torch": "2"}, "left_out": {}, "pairs": 1,
+             "target": 0.99}  # fmt: skip
+    rows = [
+        Row("step", "striate", 1, 1, 1, 1, device="cuda:0"),
+        Row("step", "torch", 6, 6, 6, 6, device="cuda:0"),
+        Row("step", "torch-graph", 2, 2, 2, 1.6, device="cuda:0"),
+        Row("copied", "striate", 1, 1, 1, 1, read=9e11, peak_read=1000.0, device="cuda:0"),
+    ]
+    runs = [{"seed": 0, "seconds": 0.4, "accuracy": 0.991}]
+
+    def bench(command: list[str], check: bool, timeout: float) -> None:
+        assert timeout == 7
+        if command[4] == "conv":
+            raise subprocess.TimeoutExpired(command, timeout)
+        if command[4] == "alexnet":
+            raise subprocess.CalledProcessError(1, command)
+        report.write(command[-1], {**facts, "runs": runs}, rows)
+
+    monkeypatch.setattr(script.subprocess, "run", bench)
+    names = [name for name in script.CUDA_SECTIONS if name != "cuda-layers"]
+    marks = [*script.SECTIONS, *script.CUDA_SECTIONS, "cuda-bars"]
+    document = tmp_path / "page.md"
+    document.write_text("".join(f"<!-- {name} -->\n\n-\n\n<!-- end -->\n" for name in marks))
+    (tmp_path / "cuda-sanitize.json").write_text('{"memcheck": "0 errors"}')
+    options = ["--limit", 7, "--document", document, "--folder", tmp_path]
+    monkeypatch.setattr(sys, "argv", ["w", *map(str, options), "--only", *names])
+    assert script.main() == 1
+    text = document.read_text()
+    assert "| 6.00 times faster than eager at least, 1.60 times faster than its best" in text
+    assert "| 90% of cuBLAS | `striate bench gemm --device cuda --precision" in text
+    assert "| 600% .. 600% |" in text
+    assert "| 90% .. 90% |" in text
+    assert "| 0.40 s, 1 of 1 reach it |" in text
+    assert "| memcheck: 0 errors |" in text
+    assert text.count(f"| {bars.NOT_MEASURED} |") == 2  # alexnet, conv
+    assert "<!-- cuda-conv -->\n\n-\n" in text
+    head = "striate 1 on H, compute capability 9.0, driver 580, CUDA 13.0; float32; 2026-01-02"
+    assert f"    c\n\n{head}, 1 pairs, torch 2.\n" in text
+    assert f"    c\n\n{head}.\n\n| seed |" in text
 
 
 def test_layers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: ModuleType) -> None:

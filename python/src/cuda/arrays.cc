@@ -17,7 +17,7 @@ namespace {
 // What is used of CuPy, looked up once.
 struct Cupy {
   py::object ndarray, empty, asarray, from_dlpack, ascontiguousarray, alloc, current_stream;
-  py::object out_of_memory, mem_info;
+  py::object out_of_memory, mem_info, device;
 };
 
 const Cupy& cupy() {
@@ -34,18 +34,16 @@ const Cupy& cupy() {
                     .alloc = cuda.attr("alloc"),
                     .current_stream = cuda.attr("get_current_stream"),
                     .out_of_memory = cuda.attr("memory").attr("OutOfMemoryError"),
-                    .mem_info = cuda.attr("runtime").attr("memGetInfo")};
+                    .mem_info = cuda.attr("runtime").attr("memGetInfo"),
+                    .device = cuda.attr("runtime").attr("getDevice")};
       })
       .get_stored();
 }
 
 std::string device_text(int64_t id) { return "cuda:" + std::to_string(id); }
 
-int current_device() {
-  int device = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) throw cuda::CudaError("cudaGetDevice failed");
-  return device;
-}
+// CuPy's: this extension has a CUDA runtime of its own, which follows.
+int current_device() { return cupy().device().cast<int>(); }
 
 void check_device(const Array& array, const char* op, const char* name) {
   const int64_t device = array.attr("device").attr("id").cast<int64_t>();
@@ -202,6 +200,8 @@ Output<T> output(const Shape& shape) {
 }
 
 CurrentStream::CurrentStream() {
+  const cudaError_t error = cudaSetDevice(current_device());
+  if (error != cudaSuccess) throw cuda::CudaError(cudaGetErrorString(error));
   const auto stream = cupy().current_stream().attr("ptr").cast<std::uintptr_t>();
   cuda::session() = {reinterpret_cast<cudaStream_t>(stream), allocate, release};
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from striate._device import namespace
+from striate._device import is_cuda, namespace
 from striate.functional._arguments import Array, expect_together, float32_array, integer
 from striate.nn.layer import Gradients, Layer
 from striate.plan.op import IDENTITY, Op
@@ -81,7 +81,7 @@ class Concat(Layer):
                 f"Concat: inputs must have equal shapes but for axis {self.dim}, got "
                 f"{_listed(shapes)}"
             )
-        y = namespace(arrays[0]).concatenate(arrays, axis=dim)
+        y = _joined(arrays, dim)
         return y, (dim, [shape[dim] for shape in shapes]) if save else None
 
     def grad(
@@ -99,6 +99,21 @@ class Concat(Layer):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
+
+
+def _joined(arrays: list[Array], dim: int) -> Array:
+    if not is_cuda(arrays[0]):
+        return np.concatenate(arrays, axis=dim)
+    # CuPy's concatenate sends addresses up, which cannot be recorded in a CUDA graph.
+    shape = list(arrays[0].shape)
+    shape[dim] = sum(array.shape[dim] for array in arrays)
+    y: Array = namespace(arrays[0]).empty(shape, np.float32)
+    start = 0
+    for array in arrays:
+        end = start + array.shape[dim]
+        y[(slice(None),) * dim + (slice(start, end),)] = array
+        start = end
+    return y
 
 
 def _several(op: str, x: Any) -> list[Array]:

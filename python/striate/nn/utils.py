@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -32,7 +33,7 @@ def _clip_on_gpu(gradients: list[Any], max_norm: float) -> Any:
     """The same without waiting: the norm stays on the GPU, and a scale of 1 multiplies, too."""
     xp = namespace(gradients[0])
     squares = [xp.sum(xp.square(g), dtype=np.float64) for g in gradients]
-    norm = xp.sqrt(xp.sum(xp.stack(squares)))
+    norm = xp.sqrt(functools.reduce(xp.add, squares))
     scale = xp.minimum(max_norm / (norm + 1e-6), 1.0).astype(np.float32)
     for gradient in gradients:
         gradient *= scale

@@ -44,9 +44,7 @@ class WithRelu(Layer):
 
     def grad(self, dy: Array, saved: Any, need: bool = True) -> tuple[Array | None, Gradients]:
         x, y = saved
-        gradients: tuple[Array | None, Gradients] = self.layer.grad(
-            F.relu_backward(dy, y), x, need
-        )
+        gradients: tuple[Array | None, Gradients] = self.layer.grad(F.relu_backward(dy, y), x, need)
         return gradients
 
 

@@ -96,6 +96,8 @@ class Uploads:
         if key not in buffers or buffers[key][0].size < size:
             pinned = cupyx.empty_pinned((max(1, size),), array.dtype)
             buffers[key] = pinned, self._cupy.empty(pinned.shape, array.dtype)
+            # Work under way may still use the block that the pool gave.
+            self._stream.wait_event(self._cupy.cuda.get_current_stream().record())
         pinned, on_gpu = (buffer[:size] for buffer in buffers[key])
         np.copyto(pinned.reshape(array.shape), array)
         on_gpu.set(pinned, stream=self._stream)

@@ -63,7 +63,7 @@ class Step:
         return nn.utils.clip_grad_norm_(trainer.model.parameters(), trainer.clip_grad_norm)
 
 
-_WARM = 2  # steps before one is recorded: memory is taken, velocities are made
+_WARM = 1  # steps before the rehearsal of one that is recorded: velocities are made
 _MOST = 8  # recordings, for a model that changes all the time
 
 
@@ -101,10 +101,12 @@ class CudaStep(Step):
                 return self._run(x, labels)
             recorded = self._recorded
             if recorded is None or not recorded.state.holds(self._state(key)):
-                recorded = self._record(key, x, labels)
-                if recorded is None:
-                    return self._run(x, labels)
-        return recorded.replay(x, labels, self.trainer.step, self.trainer.optimizer.rates())
+                return self._rehearse(key, x, labels)
+            if recorded.graph is None and not self._record(recorded):
+                return self._run(x, labels)
+            recorded.send(x, labels, self.trainer.step, self.trainer.optimizer.rates())
+            recorded.graph.launch(self.stream)
+            return recorded.outcome
 
     def _may_record(self, x: Any, labels: Any) -> bool:
         """Batches of the full size; the last, smaller one of an epoch is run as it is."""
@@ -127,32 +129,42 @@ class CudaStep(Step):
         flags = key, Layer._version, [p.requires_grad for p in parameters], groups
         return _State([p.data for p in parameters], flags)
 
-    def _record(self, key: Any, x: Any, labels: Any) -> _Recorded | None:
-        """None where the step cannot be recorded: a note says so, and why."""
+    def _rehearse(self, key: Any, x: Any, labels: Any) -> Outcome:
+        """Runs a step from a recording's memory, which loads its kernels and fills its pool."""
         self._recordings += 1
         if self._recordings > _MOST:
             self._give_up(f"the model has changed {_MOST} times")
-            return None
-        recorded = _Recorded(self._cupy, self.stream, x, labels, self.trainer.optimizer.rates())
-        failure: Exception | None = None
+            return self._run(x, labels)
+        rates = self.trainer.optimizer.rates()
+        recorded = _Recorded(self._cupy, self.stream, x, labels, rates)
+        recorded.send(x, labels, self.trainer.step, rates)
+        outcome = self._run_from(recorded)
+        recorded.state = self._state(key)
+        self._recorded = recorded
+        return outcome
+
+    def _run_from(self, recorded: _Recorded) -> Outcome:
+        with self._generator.recorded(recorded.step):
+            return self._run(recorded.x, recorded.labels, recorded.rates)
+
+    def _record(self, recorded: _Recorded) -> bool:
+        """Whether the step could be recorded; a note says if not, and why."""
+        failure = ""  # in words: the exception itself would keep all that the step has made
         self.stream.begin_capture()
         try:
-            with self._generator.recorded(recorded.step):
-                recorded.outcome = self._run(recorded.x, recorded.labels, recorded.rates)
+            recorded.outcome = self._run_from(recorded)
         except Exception as error:  # a layer or criterion of the user's that looks at values, say
-            failure = error
+            failure = str(error) or type(error).__name__
         try:
             recorded.graph = self.stream.end_capture()
         except Exception as error:
-            failure = failure or error
-        if failure is not None:
-            self.trainer.optimizer.zero_grad()
-            self._generator.set_step(self.trainer.step)
-            self._give_up(str(failure))
-            return None
-        recorded.state = self._state(key)
-        self._recorded = recorded
-        return recorded
+            failure = failure or str(error)
+        if not failure:
+            return True
+        recorded.graph = None
+        self.trainer.optimizer.zero_grad()
+        self._give_up(failure)
+        return False
 
     def _give_up(self, why: str) -> None:
         """The training goes on, unrecorded."""
@@ -179,7 +191,7 @@ class _State(NamedTuple):
 class _Recorded:
     """A recorded step and the memory that it reads and writes."""
 
-    graph: Any
+    graph: Any = None
     outcome: Outcome
     state: _State
 
@@ -195,12 +207,13 @@ class _Recorded:
         self.rates = self._control[:count].view(np.float32).reshape(rates.shape)
         self.step = self._control[count:].reshape(())
 
-    def replay(self, x: Any, labels: Any, step: int, rates: Any) -> Outcome:
-        """The outcome of the step before must have been read: its rates lie where these go."""
+    def send(self, x: Any, labels: Any, step: int, rates: Any) -> None:
+        """Puts in place what differs from step to step.
+
+        The outcome of the step before must have been read: its numbers lie where these go.
+        """
         self.x[...] = x
         self.labels[...] = labels
         self._pinned[:-1] = rates.reshape(-1).view(np.uint32)
         self._pinned[-1] = step
         self._control.set(self._pinned, stream=self._stream)
-        self.graph.launch(self._stream)
-        return self.outcome

@@ -16,4 +16,10 @@ void striate_cuda_host_set_order(int order, uint64_t seed) {
 }
 
 void striate_cuda_host_set_device_count(int count) { device().count = count; }
+
+/// 9, 0 for compute capability 9.0.
+void striate_cuda_host_set_capability(int major, int minor) {
+  device().major = major;
+  device().minor = minor;
+}
 }

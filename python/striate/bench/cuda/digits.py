@@ -2,6 +2,10 @@
 
 The digits lie on the GPU before, and a first training, which does not count, has loaded the
 kernels. The recording of the step counts, the evaluation does not.
+
+A GPU takes larger batches in hardly more time, so they are larger than those of ``striate train
+lenet5``: of six settings tried, these are the ones with the fewest steps that were as good as its
+own on 5,000 training digits held out (98.87 % and 98.81 %, mean of 6 seeds).
 """
 
 from __future__ import annotations
@@ -17,18 +21,19 @@ from striate.bench.cuda import gpu
 from striate.bench.digits import Run
 from striate.recipes import RECIPES, Recipe
 
+RECIPE = dataclasses.replace(RECIPES["lenet5"], batch_size=256, lr=0.1, epochs=5)
 _WARM = 4  # batches of the first training
 
 
 def runs(
     seeds: Sequence[int], device: str, precision: str = "float32", batch_size: int | None = None
 ) -> Iterator[Run]:
-    """One training after the other, by the recipe of ``striate train lenet5``."""
+    """One training after the other, by RECIPE but for ``batch_size``."""
     from striate.data.dataset import Subset
     from striate.trainer import evaluate
 
     gpu.start(device, precision)
-    recipe = RECIPES["lenet5"]
+    recipe = RECIPE
     if batch_size is not None:
         recipe = dataclasses.replace(recipe, batch_size=batch_size)
     train, test = samples(recipe, device)

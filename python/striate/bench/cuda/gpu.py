@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 PRECISIONS = ("float32", "tf32", "bf16")
-# How far two sides may be apart that round the factors of their products, relative to the larger
-# number or to a tenth: TF32 keeps 10 bits of mantissa, bfloat16 7.
-TOLERANCES = {"float32": 1e-4, "tf32": 1e-2, "bf16": 0.1}
+# How far two sides may be apart, relative to the larger number or to a tenth. In float32 they add
+# up in different orders, and cuDNN may choose Winograd's; TF32 keeps 10 bits of the factors'
+# mantissa, bfloat16 7.
+TOLERANCES = {"float32": 5e-4, "tf32": 1e-2, "bf16": 0.1}
 
 _COLD = 256e6  # bytes: several times the L2 cache of any GPU so far
 _MOST_SETS = 16

@@ -41,9 +41,10 @@ def timer(step: Callable[[], Any], device: str) -> Callable[[int], float] | None
         return None
     import torch
 
+    event: Any = torch.cuda.Event
     return gpu.timed(
         step,
-        lambda: torch.cuda.Event(enable_timing=True),
+        lambda: event(enable_timing=True),
         lambda first, last: float(first.elapsed_time(last)),
     )
 
@@ -115,7 +116,8 @@ class Captured:
 
         if self._taken < _WARM:
             self._taken += 1
-            side = torch.cuda.Stream()
+            stream: Any = torch.cuda.Stream
+            side = stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 outcome = self._take(*inputs)

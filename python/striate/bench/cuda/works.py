@@ -17,15 +17,15 @@ from striate.bench.work import Peer
 
 
 def _steps(network: Network) -> Mapping[str, Peer]:
-    def torch(kind: str) -> Any:
-        return Peer(partial(torch_peer.train, network, kind=kind), STEPS)
+    def torch(kind: str, variants: Any = STEPS) -> Any:
+        return Peer(partial(torch_peer.train, network, kind=kind), variants)
 
     return {
         "striate": Peer(partial(networks.recorded, network)),
         "striate-eager": Peer(partial(networks.eager, network)),
         "torch": torch("eager"),
         "torch-graph": torch("graph"),
-        "torch-compile": torch("compile"),
+        "torch-compile": torch("compile", STEPS[1::2]),  # to compile takes long: fused alone
     }
 
 

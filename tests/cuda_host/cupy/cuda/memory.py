@@ -55,7 +55,8 @@ class Memory(BaseMemory):
 
     def __del__(self) -> None:
         if getattr(self, "ptr", 0) and runtime is not None:
-            runtime.free(self.ptr)
+            ptr, self.ptr = self.ptr, 0
+            runtime.free(ptr)
 
 
 class UnownedMemory(BaseMemory):
@@ -154,7 +155,8 @@ class _DevicePool:
     def take_back(self, block: Memory, stream: int) -> None:
         with self._lock:
             self.used -= _rounded(block.size)
-            self._free.setdefault((stream, block.size), []).append(block)
+            if block.ptr:  # of a cycle, the collector may have finalised the block first
+                self._free.setdefault((stream, block.size), []).append(block)
 
     def _new(self, size: int) -> Memory:
         limit = self.limit

@@ -140,6 +140,11 @@ def _set_device_count(count: int) -> None:
     _library.striate_cuda_host_set_device_count(count)
 
 
+def _set_compute_capability(major: int, minor: int) -> None:
+    """For tests, too."""
+    _library.striate_cuda_host_set_capability(major, minor)
+
+
 _Closure = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _failures: list[BaseException] = []  # of closures that a replay ran
 
