@@ -35,7 +35,7 @@ def running(name: str) -> Iterator[Any]:
 
 def here() -> list[str]:
     """Of FAST, those that this process can run, for tests that compare all in one."""
-    return [*_core.supported_isas(), cuda_backend.available()]
+    return [*_core.supported_isas(), *cuda_backend.available()]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 "cuda" is the installed extension with CuPy and a GPU; "cuda_host" the same sources over the
 emulation, with the stand-in for CuPy. A process has one of them: both are called cupy.
+STRIATE_TEST_CUDA=host chooses the emulation on a machine with a GPU, =off neither.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ NAMES = ("cuda", "cuda_host")
 
 @functools.cache
 def why_no_gpu() -> str:
-    if os.environ.get("STRIATE_TEST_CUDA") == "host":
-        return "STRIATE_TEST_CUDA=host"
+    if "STRIATE_TEST_CUDA" in os.environ:
+        return f"STRIATE_TEST_CUDA={os.environ['STRIATE_TEST_CUDA']}"
     return striate.cuda.why_unavailable() if "cupy" not in sys.modules else _loaded_why()
 
 
@@ -37,9 +38,15 @@ def _loaded_why() -> str:
     return "the emulation is loaded" if stand_in else striate.cuda.why_unavailable()
 
 
-def available() -> str:
-    """The one that this process can test."""
-    return "cuda_host" if why_no_gpu() else "cuda"
+def available() -> list[str]:
+    """The one that this process can test, or nothing."""
+    if _is_off():
+        return []
+    return ["cuda_host" if why_no_gpu() else "cuda"]
+
+
+def _is_off() -> bool:
+    return os.environ.get("STRIATE_TEST_CUDA") == "off"
 
 
 def load(name: str) -> tuple[ModuleType, Any]:
@@ -49,6 +56,8 @@ def load(name: str) -> tuple[ModuleType, Any]:
             pytest.skip(f"needs a GPU: {why_no_gpu()}")
     elif not why_no_gpu():
         pytest.skip("runs on the GPU instead of the emulation")
+    elif _is_off():
+        pytest.skip(why_no_gpu())
     else:
         _load_emulation()
     import cupy

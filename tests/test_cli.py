@@ -205,8 +205,9 @@ def test_validation_split_plateau_and_early_stopping(
 def test_info_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info"]) == 0
     out = capsys.readouterr().out
-    for word in ("instruction set", "threads", "threading runtime", "CUDA", "off: "):
+    for word in ("instruction set", "threads", "threading runtime"):
         assert word in out
+    assert re.search(r"CUDA +(off: \w|on, built for )", out)
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"striate {striate.__version__}\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import os
@@ -317,6 +318,20 @@ def test_an_optimiser_follows_its_model(cupy: Any) -> None:
     for other in results[1:]:
         for a, b in zip(results[0], other):
             np.testing.assert_allclose(b, a, rtol=1e-6)
+
+
+def test_a_model_on_the_gpu_is_summarised_exported_and_copied(cupy: Any, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = models.lenet5()
+    told = str(nn.summary(model, (1, 28, 28)))
+    striate.onnx.export(model, tmp_path / "cpu.onnx", (1, 28, 28))
+    model.to("cuda")
+    assert str(nn.summary(model, (1, 28, 28))) == told
+    striate.onnx.export(model, tmp_path / "gpu.onnx", (1, 28, 28))
+    assert onnx.load(tmp_path / "gpu.onnx") == onnx.load(tmp_path / "cpu.onnx")
+    twin = copy.deepcopy(model)
+    twin.to("cpu")
+    assert {p.device for p in model.parameters()} == {"cuda:0"}
 
 
 def test_the_same_units_drop_on_both(cupy: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from striate._device import of_model, to
 from striate._text import aligned
 from striate.functional._arguments import integer
 from striate.nn.graph import Graph
@@ -85,7 +86,8 @@ def summary(model: Layer, input_shape: Sequence[int]) -> Summary:
         raise ValueError(f"summary: input_shape must be (C, H, W), got {shape}")
     if isinstance(model, Graph) and model.inputs != 1:
         raise ValueError(f"summary: model must have 1 input, got {model.inputs}")
-    start = _Value(np.zeros((1, *shape), np.float32), (1, 1), (1, 1))
+    zeros = to(np.zeros((1, *shape), np.float32), of_model(model))
+    start = _Value(zeros, (1, 1), (1, 1))
     rows: list[Row] = []
     _run(model, "", (start,), rows)
     return Summary(rows, shape, sum(p.data.size for p in model.parameters()))

@@ -11,6 +11,8 @@ from onnx import ModelProto, NodeProto, TensorProto, checker, helper
 
 import striate
 from striate import nn
+from striate._device import of_model
+from striate._device import to as to_device
 from striate.checkpoint import write_atomically
 from striate.functional._arguments import integer
 from striate.nn.layer import Layer
@@ -51,7 +53,8 @@ def to_bytes(model: Layer, input_shape: Sequence[int] | Sequence[Sequence[int]])
     one = len(shapes) == 1
     names = [graph.unique("input" if one else f"input_{i}") for i in range(len(shapes))]
     graph.unique("output")
-    samples = [np.zeros((1, *shape), np.float32) for shape in shapes]
+    device = of_model(model)
+    samples = [to_device(np.zeros((1, *shape), np.float32), device) for shape in shapes]
     result, sample = _walk(graph, model, "", tuple(names), tuple(samples))
     proto = _model(graph, names, samples, result, sample)
     data: bytes = proto.SerializeToString()
