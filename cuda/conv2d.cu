@@ -71,14 +71,13 @@ constexpr int kSliceSums = 8192;  // elements of dy
 template <int kVector, class To>
 __global__ void __launch_bounds__(kPlaneThreads)
     channel_sums_kernel(To* sums, const float* dy, int64_t channels, const OverImages vectors,
-                        int64_t count) {
+                        int64_t count, int each) {
   struct Shared {
     double partial[kPlaneThreads / kWarp];
   };
   auto& shared = shared_memory<Shared>();
-  constexpr int kEach = kSliceSums / kVector;
-  const int64_t begin = int64_t{blockIdx.y} * kEach;
-  const int mine = static_cast<int>(min(count - begin, int64_t{kEach}));
+  const int64_t begin = int64_t{blockIdx.y} * each;
+  const int mine = static_cast<int>(max(int64_t{0}, min(count - begin, int64_t{each})));
   const OverImages::Cursor cursor(vectors, begin);
   dy += blockIdx.x * int64_t{kVector} * vectors.plane.divisor();
   double sum = 0;
@@ -99,18 +98,20 @@ __global__ void __launch_bounds__(kPlaneThreads)
 
 template <int kVector>
 void channel_sums(const Op& op, float* db, const float* dy, const Conv2dShape& s) {
-  constexpr int64_t kEach = kSliceSums / kVector;
-  const int64_t count = s.N * s.PQ() / kVector, slices = (count + kEach - 1) / kEach;
+  constexpr int64_t kLeast = kSliceSums / kVector, kMostSlices = 65535;  // in the y of a grid
+  const int64_t count = s.N * s.PQ() / kVector;
+  const int64_t each = std::max(kLeast, (count + kMostSlices - 1) / kMostSlices);
+  const int64_t slices = (count + each - 1) / each;
   const OverImages vectors{Divide(s.PQ() / kVector), s.K * s.PQ() / kVector};
   const Grid grid{{static_cast<unsigned>(s.K), static_cast<unsigned>(slices)},
                   kPlaneThreads,
                   kPlaneThreads / kWarp * sizeof(double)};
   if (slices == 1) {
-    return op.launch(grid, channel_sums_kernel<kVector, float>, db, dy, s.K, vectors, count);
+    return op.launch(grid, channel_sums_kernel<kVector, float>, db, dy, s.K, vectors, count, each);
   }
   const Scratch scratch(2 * slices * s.K);
   double* const partials = scratch.as<double>();
-  op.launch(grid, channel_sums_kernel<kVector, double>, partials, dy, s.K, vectors, count);
+  op.launch(grid, channel_sums_kernel<kVector, double>, partials, dy, s.K, vectors, count, each);
   column_sums(op, db, static_cast<const double*>(partials), slices, s.K);
 }
 

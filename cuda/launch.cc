@@ -63,6 +63,10 @@ int compute_capability() {
          attribute(cudaDevAttrComputeCapabilityMinor);
 }
 
+std::string capability_text(int capability) {
+  return std::to_string(capability / 10) + "." + std::to_string(capability % 10);
+}
+
 Op::Op(const char* name, std::initializer_list<Size> sizes, Amount amount, const char* algorithm)
     : name_(name), amount_(amount), algorithm_(algorithm) {
   for (const Size& size : sizes) {
@@ -110,9 +114,8 @@ std::string Op::text() const {
 void Op::fail(cudaError_t error) const {
   std::string what = cudaGetErrorString(error);
   if (error == cudaErrorNoKernelImageForDevice) {
-    const int capability = compute_capability();
     what = "this build of Striate has no code for GPUs of compute capability " +
-           std::to_string(capability / 10) + "." + std::to_string(capability % 10) +
+           capability_text(compute_capability()) +
            "; `striate info` lists those it has, and installing it where the GPU is builds for it";
   }
   cudaGetLastError();  // so that the next op does not report it again, where it can go on

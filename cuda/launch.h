@@ -37,11 +37,15 @@ Session& session();
 /// Kernel scratch: uninitialised floats, given back in the stream's order at the end of the scope.
 class Scratch {
  public:
-  explicit Scratch(int64_t floats)
-      : data_(static_cast<float*>(session().allocate(
-            static_cast<std::size_t>(floats > 0 ? floats : 1) * sizeof(float), session().stream))) {
+  explicit Scratch(int64_t floats) {  // nullptr for none
+    if (floats > 0) {
+      const std::size_t bytes = static_cast<std::size_t>(floats) * sizeof(float);
+      data_ = static_cast<float*>(session().allocate(bytes, session().stream));
+    }
   }
-  ~Scratch() { session().release(data_, session().stream); }
+  ~Scratch() {
+    if (data_ != nullptr) session().release(data_, session().stream);
+  }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   float* get() const { return data_; }
@@ -52,7 +56,7 @@ class Scratch {
   }
 
  private:
-  float* data_;
+  float* data_ = nullptr;
 };
 
 /// Blocks, threads of a block, and bytes of dynamic shared memory (sizeof what shared_memory<T>
@@ -135,5 +139,7 @@ class Op {
 int multiprocessors();
 /// 10 * major + minor of the current device's compute capability: 90.
 int compute_capability();
+/// "9.0"
+std::string capability_text(int capability);
 
 }  // namespace striate::cuda

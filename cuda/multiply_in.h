@@ -2,11 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <stdexcept>
-#include <string>
 #include <type_traits>
 
-#include "cuda/launch.h"
 #include "cuda/precision.h"
 
 namespace striate::cuda {
@@ -21,13 +18,7 @@ struct Bf16;
 inline Precision precision_for(int64_t rows) {
   const Precision set = precision();
   if (set == Precision::float32) return set;
-  const int capability = compute_capability();
-  if (capability < 80) {
-    throw std::runtime_error(
-        std::string("set_precision('") + (set == Precision::tf32 ? "tf32" : "bf16") +
-        "') needs a GPU of compute capability 8.0 or newer, this one has " +
-        std::to_string(capability / 10) + "." + std::to_string(capability % 10));
-  }
+  check_has(set);
   return rows > 8 ? set : Precision::float32;
 }
 

@@ -75,18 +75,26 @@ for call in (lambda: nn.Linear(2, 3).to("cuda"), lambda: striate.set_precision("
 class Fake:
     """striate._cuda of some machine."""
 
-    def __init__(self, why: str = "", capability: str = "9.0", architectures: str = "90") -> None:
+    def __init__(
+        self,
+        why: str = "",
+        capability: str = "9.0",
+        architectures: str = "90",
+        version: str = _core.__version__,
+    ) -> None:
         self.why_unavailable = lambda: why
         self.compute_capability = lambda device: capability
         self.architectures = lambda: architectures
         self.device_name = lambda device: "Some GPU"
+        self.__version__ = version
 
 
 @pytest.mark.parametrize(
     ("fake", "cupy_there", "expected"),
     [
-        (Fake("the driver finds no GPU"), True,
-         "the driver finds no GPU; install an NVIDIA driver"),
+        (Fake("the driver finds no GPU"), True, "the driver finds no GPU"),
+        (Fake(architectures="native"), True, ""),
+        (Fake(version="0.0"), True, "its extension is of version 0.0, the rest of Striate of "),
         (Fake(), False,
          "CuPy cannot be imported (no cupy here); install it with: pip install cupy"),
         (Fake(capability="7.5", architectures="80-real, 90-virtual"), True,
@@ -264,6 +272,18 @@ def test_out_of_memory_says_how_much_and_the_process_goes_on(cupy: Any) -> None:
         with pytest.raises(MemoryError, match=message):
             F.conv2d(x, w)
         assert F.conv2d(x, w[:20]).shape == (1, 20, 62, 62)
+
+
+def test_moving_a_model_that_does_not_fit_says_what_is_free_and_moves_nothing(cupy: Any) -> None:
+    pool = cupy.cuda.MemoryPool()
+    pool.set_limit(size=1 << 20)
+    model = nn.Sequential(nn.Linear(10, 10), nn.Linear(600, 600))
+    with (
+        cupy.cuda.using_allocator(pool.malloc),
+        pytest.raises(MemoryError, match=r"1,440,\d+ bytes .* of [\d,]+ bytes are free on the GPU"),
+    ):
+        model.to("cuda")
+    assert {p.device for p in model.parameters()} == {"cpu"}
 
 
 # --- models, checkpoints, the command line -------------------------------------------------------

@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from test_sgd import Parameter
 
 def run(program: str, **environment: str) -> tuple[list[str], list[str]]:
     """(lines of standard output, lines of standard error) of a program without failures."""
-    folder = Path(os.environ.get("STRIATE_CUDA_KERNELS") or cuda_host_build.build(KERNELS))
+    folder = cuda_host_build.build("cuda_host_kernels")
     kept = {k: v for k, v in os.environ.items() if not k.startswith("STRIATE_")}
     answer = subprocess.run(
         [folder / f"cuda_host_{program}"],
@@ -41,9 +40,6 @@ def run(program: str, **environment: str) -> tuple[list[str], list[str]]:
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert re.fullmatch(r"[1-9]\d* cases, 0 failures", lines[-1]), answer.stdout
     return lines, answer.stderr.splitlines()
-
-
-KERNELS = "cuda_host_kernels"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,68 @@ def test_a_model_that_changes_at_every_step_is_left_unrecorded() -> None:
     plain.fit(samples())
     assert "the model has changed 8 times" in trainer.notes[0]
     assert state(trainer) == state(plain)
+
+
+def test_changes_of_criterion_optimiser_and_clipping_are_seen(eagerly: Any) -> None:
+    class Change(Callback):
+        def on_step_end(self, trainer: Trainer, loss: float) -> None:
+            if trainer.step == 6:
+                trainer.criterion.label_smoothing = 0.5
+            if trainer.step == 9:
+                trainer.optimizer.load_state_dict(trainer.optimizer.state_dict())
+            if trainer.step == 14:
+                trainer.clip_grad_norm = 0.1
+            if trainer.step == 18:
+                trainer.criterion = nn.CrossEntropyLoss()
+
+    changed = make_trainer(callbacks=[Change()])
+    changed.fit(samples())
+    assert changed.notes == []
+    eagerly()
+    expected = make_trainer(callbacks=[Change()])
+    expected.fit(samples())
+    assert state(changed) == state(expected)
+
+
+def test_velocities_outlive_the_recording() -> None:
+    """A second fit, and steps of one's own, go on with them."""
+    trainer = make_trainer()
+    trainer.fit(samples())
+    gc.collect()
+    momentum = [e["momentum_buffer"] for e in trainer.optimizer.state_dict()["state"].values()]
+    for velocity, own in zip(momentum, trainer.optimizer._velocities):
+        assert own.data.mem.pool() is not None
+        assert np.isfinite(velocity.get()).all()
+
+
+def test_nothing_is_recorded_where_every_op_is_to_be_waited_for(monkeypatch: Any) -> None:
+    launches = Launches(monkeypatch)
+    monkeypatch.setenv("STRIATE_SYNC", "1")
+    make_trainer().fit(samples())
+    assert launches.replays == 0
+
+
+def test_trains_and_saves_on_a_gpu_that_is_not_the_current_one(tmp_path: Any) -> None:
+    _, cupy = cuda_backend.load("cuda_host")  # a machine with two GPUs is a rare thing
+    from cupy.cuda import runtime
+
+    runtime._set_device_count(2)
+    try:
+        first = make_trainer(tmp_path, callbacks=[StopAfter(14)], device="cuda:1")
+        first.fit(samples())
+        rest = make_trainer(tmp_path, device="cuda:1")
+        rest.fit(samples(), resume=tmp_path / "checkpoint.safetensors")
+        assert {p.device for p in rest.model.parameters()} == {"cuda:1"}
+        whole = make_trainer(device="cuda:0")
+        whole.fit(samples())
+        assert state(rest) == state(whole)
+        whole.model.to("cuda:1")  # and the velocities follow
+        with cupy.cuda.Device(1):
+            for p in whole.model.parameters():
+                p.grad = cupy.ones_like(p.data)
+            whole.optimizer.step()
+    finally:
+        runtime._set_device_count(1)
 
 
 @pytest.mark.parametrize("make", [models.lenet5, models.lenet5_1998])

@@ -347,7 +347,8 @@ def test_refuses_to_resume_with_other_settings(
 def test_refuses_a_checkpoint_of_another_model_and_changes_nothing(tmp_path: Path) -> None:
     make_trainer(tmp_path, callbacks=[StopAfter(3)]).fit(samples())
     trainer = make_trainer()
-    trainer.model.nodes[0].layer.weight = nn.Parameter(draw("other", (4, 1, 2, 2)))
+    other = nn.Parameter(draw("other", (4, 1, 2, 2)))
+    trainer.model.nodes[0].layer.weight = other.to(_device)
     before = state(trainer)
     with pytest.raises(CheckpointError, match=r"shape of 0.weight: \(4, 1, 3, 3\) given"):
         trainer.fit(samples(), resume=tmp_path / "checkpoint.safetensors")

@@ -45,11 +45,15 @@ void fail_dtype(const char* op, const char* name, const std::string& wanted, con
 namespace {
 
 std::string index_text(int64_t i, const Shape& shape) {
-  std::string s;
-  for (std::size_t axis = shape.size(); axis-- > 0; i /= shape[axis]) {
-    s = (axis > 0 ? ", " : "[") + std::to_string(i % shape[axis]) + s;
+  if (shape.empty()) return "";
+  Shape place(shape.size());
+  for (std::size_t axis = shape.size(); axis-- > 0; i /= shape[axis]) place[axis] = i % shape[axis];
+  std::string s = "[";
+  for (std::size_t axis = 0; axis < place.size(); ++axis) {
+    if (axis > 0) s += ", ";
+    s += std::to_string(place[axis]);
   }
-  return s.empty() ? s : s + "]";
+  return s + "]";
 }
 
 }  // namespace

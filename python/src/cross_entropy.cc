@@ -45,7 +45,7 @@ class Arguments {
  public:
   Arguments(const py::object& input, const py::object& target, const py::object& weight,
             int64_t ignore_index, const std::string& reduction, double label_smoothing,
-            const char* op)
+            const char* op, bool backward)
       : x(input, op, "input"),
         reduction(reduction_of(reduction, op)),
         positions_(),
@@ -66,7 +66,7 @@ class Arguments {
         fail(op, "target must have shape " + text(positions_) + " (labels for input's shape " +
                      text(x.shape()) + "), got " + text(shape));
       }
-      labels_ = Labels(array, sizes.classes, ignore_index, op);
+      labels_ = Labels(array, sizes.classes, ignore_index, op, backward);
     } else if (kind == 'f') {
       probabilities_.emplace_back(array, op, "target");
       probabilities_[0].expect_shape(x.shape(), "that of input, for class probabilities");
@@ -111,7 +111,7 @@ void register_cross_entropy(py::module_& m) {
       [](const py::object& input, const py::object& target, const py::object& weight,
          int64_t ignore_index, const std::string& reduction, double label_smoothing) -> py::object {
         const Arguments<T> a(input, target, weight, ignore_index, reduction, label_smoothing,
-                             "cross_entropy");
+                             "cross_entropy", false);
         if (a.reduction != Reduction::none) return cross_entropy_total(a.x.data(), a.problem);
         return written<T>(a.positions(),
                           [&](T* to) { cross_entropy_losses(to, a.x.data(), a.problem); });
@@ -124,7 +124,8 @@ void register_cross_entropy(py::module_& m) {
          const py::object& weight, int64_t ignore_index, const std::string& reduction,
          double label_smoothing) {
         const char* const name = "cross_entropy_backward";
-        const Arguments<T> a(input, target, weight, ignore_index, reduction, label_smoothing, name);
+        const Arguments<T> a(input, target, weight, ignore_index, reduction, label_smoothing, name,
+                             true);
         const bool each = a.reduction == Reduction::none;
         if (!each && !py::isinstance<py::float_>(grad)) {
           throw py::type_error(std::string(name) + ": dy must be a number for reduction='" +

@@ -98,14 +98,36 @@ def use(device: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def telling_of_memory() -> Iterator[None]:
+    """Makes CuPy's error, where the GPU's memory is at its end, one that says what is free."""
+    cupy = _cupy()
+    try:
+        yield
+    except cupy.cuda.memory.OutOfMemoryError as error:
+        free, total = cupy.cuda.runtime.memGetInfo()
+        raise MemoryError(f"{error} {free:,} of {total:,} bytes are free on the GPU") from None
+
+
 def to(array: Any, device: str) -> Any:
     """``array``, a copy of it where it lies on another device than ``device`` ("cuda:0")."""
     if device_of(array) == device:
         return array
     if device == "cpu":
         return array.get()
-    with use(device):
+    if is_cuda(array):  # from another GPU, whose work under way may still write it
+        with use(device_of(array)):
+            _cupy().cuda.get_current_stream().synchronize()
+    with use(device), telling_of_memory():
         return _cupy().asarray(array)
+
+
+def empty_like(array: Any) -> Any:
+    """Uninitialised memory of ``array``'s shape and dtype, where it lies."""
+    if not is_cuda(array):
+        return np.empty(np.shape(array), array.dtype)
+    with use(device_of(array)), telling_of_memory():
+        return _cupy().empty(array.shape, array.dtype)
 
 
 def to_host(array: Any) -> Any:

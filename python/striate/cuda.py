@@ -20,21 +20,29 @@ def _load() -> tuple[ModuleType | None, str]:
     try:
         module = importlib.import_module("striate._cuda")
     except ImportError as error:
-        if "_cuda" not in str(error.name):
+        if not isinstance(error, ModuleNotFoundError):
             return None, f"its extension cannot be loaded ({error})"
         why = _core.cuda_decision().removeprefix("off: ")
         return None, (
             f"Striate was installed without it ({why}); install it again from its sources, where "
             "nvcc and a GPU are or with STRIATE_CUDA=ON in the environment, as '.[cuda13]'"
         )
+    if module.__version__ != _core.__version__:
+        return None, (
+            f"its extension is of version {module.__version__}, the rest of Striate of "
+            f"{_core.__version__}; install it again"
+        )
     why = module.why_unavailable()
     if why:
-        return None, f"{why}; install an NVIDIA driver of 580 or newer for CUDA 13"
+        return None, why
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
         return None, f"CuPy cannot be imported ({error}); install it with: pip install cupy-cuda13x"
-    device = cupy.cuda.Device().id
+    try:
+        device = cupy.cuda.Device().id
+    except RuntimeError as error:  # its runtime wants a newer driver than this extension's
+        return None, f"CuPy cannot use the GPU ({error})"
     capability = module.compute_capability(device)
     if not _has_code(capability, module.architectures()):
         return None, (
@@ -53,6 +61,8 @@ def _has_code(capability: str, architectures: str) -> bool:
     gpu = int(capability.replace(".", ""))
     for architecture in architectures.split(", "):
         number, _, kind = architecture.partition("-")
+        if not number.rstrip("af").isdigit():  # "native", "all-major": CMake's choice
+            return True
         built = int(number.rstrip("af"))
         machine = kind != "virtual" and built // 10 == gpu // 10
         if built <= gpu and (machine or kind != "real"):

@@ -222,7 +222,8 @@ bool is_capturing() {
   return status != cudaStreamCaptureStatusNone;
 }
 
-Labels::Labels(const Array& target, int64_t classes, int64_t ignore_index, const char* op) {
+Labels::Labels(const Array& target, int64_t classes, int64_t ignore_index, const char* op,
+               bool backward) {
   const bool wide = dtype_of(target) == "int64";
   array_ = wide && is_contiguous(target) ? target
                                          : cupy().ascontiguousarray(target.attr("astype")("int64"));
@@ -230,7 +231,7 @@ Labels::Labels(const Array& target, int64_t classes, int64_t ignore_index, const
   const Shape shape = shape_of(array_);
   int64_t count = 1;
   for (const int64_t n : shape) count *= n;
-  if (count == 0 || is_capturing()) return;
+  if (count == 0 || backward || is_capturing()) return;
   const CrossEntropy<float> problem{.sizes = {.outer = count, .classes = classes, .inner = 1},
                                     .labels = data_,
                                     .probabilities = nullptr,

@@ -135,9 +135,9 @@ Input<int32_t> read_indices(const py::object& object, const char* op, int64_t, c
 class Labels {
  public:
   Labels() = default;
-  /// ValueError for one that is neither a class nor `ignore_index`; while the stream records, nobody
-  /// can look, and such a label makes NaN.
-  Labels(const Array& target, int64_t classes, int64_t ignore_index, const char* op);
+  /// ValueError for one that is neither a class nor `ignore_index`. In backward, where forward has
+  /// looked, and while the stream records, when nobody can, such a label makes NaN instead.
+  Labels(const Array& target, int64_t classes, int64_t ignore_index, const char* op, bool backward);
   const int64_t* data() const { return data_; }
 
  private:

@@ -19,15 +19,16 @@ std::string why_unavailable() {
   int driver = 0, runtime = 0, count = 0;
   cudaRuntimeGetVersion(&runtime);
   if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
-    return "no NVIDIA driver is loaded";
+    return "no NVIDIA driver is loaded; install one for CUDA " + version_text(runtime) +
+           " or newer";
   }
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaErrorInsufficientDriver) {
     return "the NVIDIA driver is for CUDA " + version_text(driver) +
-           ", and this build needs one for " + version_text(runtime) + " or newer";
+           ", and this build needs one for " + version_text(runtime) + " or newer; install that";
   }
   if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
-    return "the driver finds no GPU";
+    return "the driver finds no GPU; look at nvidia-smi, and whether CUDA_VISIBLE_DEVICES hides it";
   }
   if (error != cudaSuccess) return cudaGetErrorString(error);
   return "";
@@ -39,18 +40,6 @@ cuda::Precision precision_of(const std::string& name) {
   if (name == "bf16") return cuda::Precision::bf16;
   throw py::value_error("set_precision: precision must be 'float32', 'tf32' or 'bf16', got '" +
                         name + "'");
-}
-
-const char* name_of(cuda::Precision precision) {
-  switch (precision) {
-    case cuda::Precision::float32:
-      return "float32";
-    case cuda::Precision::tf32:
-      return "tf32";
-    case cuda::Precision::bf16:
-      return "bf16";
-  }
-  return "";
 }
 
 }  // namespace
@@ -94,20 +83,9 @@ void register_device(py::module_& m) {
       },
       py::arg("device"));
   m.def(
-      "set_precision",
-      [](const std::string& name) {
-        const cuda::Precision wanted = precision_of(name);
-        if (wanted != cuda::Precision::float32 && cuda::compute_capability() < 80) {
-          const int capability = cuda::compute_capability();
-          throw std::runtime_error("set_precision: '" + name +
-                                   "' needs a GPU of compute capability 8.0 or newer, this one "
-                                   "has " +
-                                   version_text(capability * 100));
-        }
-        cuda::set_precision(wanted);
-      },
+      "set_precision", [](const std::string& name) { cuda::set_precision(precision_of(name)); },
       py::arg("name"));
-  m.def("get_precision", [] { return name_of(cuda::precision()); });
+  m.def("get_precision", [] { return cuda::name_of(cuda::precision()); });
 }
 
 }  // namespace striate::bindings

@@ -93,7 +93,8 @@ bool is_plain(const py::handle& object) {
   return array.dtype().is(py::dtype::of<T>()) && (array.flags() & kWritable) == kWritable;
 }
 
-Labels::Labels(const Array& target, int64_t classes, int64_t ignore_index, const char* op) {
+Labels::Labels(const Array& target, int64_t classes, int64_t ignore_index, const char* op,
+               bool /*backward: memory would be touched there, too*/) {
   constexpr int kFlags =
       py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
   const py::array_t<int64_t, kFlags> cast(target);

@@ -143,7 +143,7 @@ class Labels {
  public:
   Labels() = default;
   /// ValueError for one that is neither a class nor `ignore_index`.
-  Labels(const Array& target, int64_t classes, int64_t ignore_index, const char* op);
+  Labels(const Array& target, int64_t classes, int64_t ignore_index, const char* op, bool backward);
   const int64_t* data() const { return labels_.data(); }
 
  private:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from striate._device import copy_into, device_of, namespace, ops, to
+from striate._device import copy_into, device_of, empty_like, ops, to
 from striate.functional._arguments import Array, number, refuse
 
 _RATES = ("lr", "momentum", "dampening", "weight_decay")
@@ -122,9 +122,9 @@ class SGD:
                         velocity = self._velocities[place]
                         first.append(velocity is None)
                         if velocity is None:
-                            velocity = namespace(p.data).empty(p.data.shape, np.float32)
+                            velocity = empty_like(p.data)
                             fresh.append((place, velocity))
-                        elif type(velocity) is not type(p.data):  # the model has moved
+                        elif device_of(velocity) != device_of(p.data):  # the model has moved
                             velocity = to(velocity, device_of(p.data))
                             self._velocities[place] = velocity
                         velocities.append(velocity)
@@ -196,7 +196,7 @@ class SGD:
                     f"SGD.load_state_dict: the momentum_buffer of parameter {index} must be float32"
                     f" of shape {shape}, got {dtype} of shape {np.shape(velocity)}"
                 )
-            velocities[index] = namespace(params[index].data).empty(shape, np.float32)
+            velocities[index] = empty_like(params[index].data)
             copy_into(velocities[index], velocity)
         merged = [
             _checked({**old, **new, "params": old["params"]})

@@ -10,13 +10,14 @@ masks), the loss. A batch of another size is run as it is.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from striate import nn, random
-from striate._device import is_cuda, use
+from striate import cuda, nn, random
+from striate._device import is_array, is_cuda, telling_of_memory, use
 from striate.nn.layer import Layer
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Step:
         return nn.utils.clip_grad_norm_(trainer.model.parameters(), trainer.clip_grad_norm)
 
 
-_WARM = 1  # steps before the rehearsal of one that is recorded: velocities are made
-_MOST = 8  # recordings, for a model that changes all the time
+_WATCHING = ("STRIATE_SYNC", "STRIATE_VERBOSE")
+_MOST = 8  # changes, after which a model that changes all the time is left unrecorded
 
 
 class CudaStep(Step):
@@ -78,30 +79,38 @@ class CudaStep(Step):
         with use(device):
             self.stream = cupy.cuda.Stream(non_blocking=True)
             self._pool = cupy.cuda.MemoryPool()  # a graph keeps its addresses: nobody else's
-        self._warm: dict[Any, int] = {}
+        self._warm: _State | None = None  # of the last step that was run to be recorded next
         self._recorded: _Recorded | None = None
-        self._recordings = 0
+        self._parameters: tuple[int, list[Any]] = (-1, [])
+        self._changes = 0
         self._why_not = ""
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        with use(self._device):
+        with use(self._device), telling_of_memory():
             self._cupy.cuda.Device().synchronize()  # what other streams still write
-            with self.stream:
-                yield
-                self.stream.synchronize()
+            try:
+                with self.stream:
+                    yield
+            finally:
+                self._cupy.cuda.Device().synchronize()  # other streams do not wait for this one
 
     def take(self, x: Any, labels: Any) -> Outcome:
         if not self._may_record(x, labels):
             return self._run(x, labels)
         key = x.shape, labels.shape, labels.dtype
+        state, recorded = self._state(key), self._recorded
+        if self._warm is None or not self._warm.holds(state):
+            # As it is: velocities that it makes outlive the pool of a recording.
+            outcome = self._run(x, labels)
+            self._warm, self._recorded = self._state(key), None
+            self._changes += 1
+            if self._changes > _MOST:
+                self._give_up(f"the model has changed {_MOST} times")
+            return outcome
         with self._cupy.cuda.using_allocator(self._pool.malloc):
-            if self._warm.get(key, 0) < _WARM:
-                self._warm = {key: self._warm.get(key, 0) + 1}
-                return self._run(x, labels)
-            recorded = self._recorded
-            if recorded is None or not recorded.state.holds(self._state(key)):
-                return self._rehearse(key, x, labels)
+            if recorded is None:
+                return self._rehearse(x, labels)
             if recorded.graph is None and not self._record(recorded):
                 return self._run(x, labels)
             recorded.send(x, labels, self.trainer.step, self.trainer.optimizer.rates())
@@ -111,7 +120,7 @@ class CudaStep(Step):
     def _may_record(self, x: Any, labels: Any) -> bool:
         """Batches of the full size; the last, smaller one of an epoch is run as it is."""
         full = len(labels) == min(self.trainer.batch_size, self.trainer.samples)
-        return full and not self._why_not and is_cuda(x) and is_cuda(labels)
+        return full and not self._why_not and is_cuda(x) and is_cuda(labels) and not _watched()
 
     def _run(self, x: Any, labels: Any, rates: Any = None) -> Outcome:
         loss = self._forward(x, labels)
@@ -121,27 +130,32 @@ class CudaStep(Step):
         return Outcome(loss, norm)
 
     def _state(self, key: Any) -> _State:
-        parameters = list(self.trainer.model.parameters())
+        trainer = self.trainer
+        version, parameters = self._parameters
+        if version != Layer._version:
+            parameters = list(trainer.model.parameters())
+            self._parameters = Layer._version, parameters
         groups = [
             (group["momentum"] != 0, group["nesterov"], group["maximize"])
-            for group in self.trainer.optimizer.param_groups
+            for group in trainer.optimizer.param_groups
         ]
-        flags = key, Layer._version, [p.requires_grad for p in parameters], groups
-        return _State([p.data for p in parameters], flags)
+        settings = {k: v for k, v in vars(trainer.criterion).items() if k != "_saved"}
+        numbers = {k: v for k, v in settings.items() if not is_array(v)}
+        flags = (
+            key, Layer._version, [p.requires_grad for p in parameters], groups, numbers,
+            trainer.clip_grad_norm, cuda.get_precision(),
+        )  # fmt: skip
+        arrays = [p.data for p in parameters] + trainer.optimizer._velocities
+        held = [trainer.criterion, *(v for v in settings.values() if is_array(v))]
+        return _State(arrays + held, flags)
 
-    def _rehearse(self, key: Any, x: Any, labels: Any) -> Outcome:
+    def _rehearse(self, x: Any, labels: Any) -> Outcome:
         """Runs a step from a recording's memory, which loads its kernels and fills its pool."""
-        self._recordings += 1
-        if self._recordings > _MOST:
-            self._give_up(f"the model has changed {_MOST} times")
-            return self._run(x, labels)
         rates = self.trainer.optimizer.rates()
         recorded = _Recorded(self._cupy, self.stream, x, labels, rates)
         recorded.send(x, labels, self.trainer.step, rates)
-        outcome = self._run_from(recorded)
-        recorded.state = self._state(key)
         self._recorded = recorded
-        return outcome
+        return self._run_from(recorded)
 
     def _run_from(self, recorded: _Recorded) -> Outcome:
         with self._generator.recorded(recorded.step):
@@ -155,6 +169,11 @@ class CudaStep(Step):
             recorded.outcome = self._run_from(recorded)
         except Exception as error:  # a layer or criterion of the user's that looks at values, say
             failure = str(error) or type(error).__name__
+        except BaseException:  # Ctrl-C
+            with contextlib.suppress(Exception):
+                self.stream.end_capture()
+            self.trainer.optimizer.zero_grad()
+            raise
         try:
             recorded.graph = self.stream.end_capture()
         except Exception as error:
@@ -174,18 +193,23 @@ class CudaStep(Step):
         )
 
 
+def _watched() -> bool:
+    """Whether every op is to be waited for, or told of: a replay does neither."""
+    return any(os.environ.get(name, "0") not in ("", "0") for name in _WATCHING)
+
+
 class _State(NamedTuple):
     """What a recording holds fast: it is made anew when any of this changes.
 
     The arrays themselves, not what names them: a new array may have the name of one that is gone.
     """
 
-    parameters: list[Any]
+    objects: list[Any]
     flags: Any
 
     def holds(self, other: _State) -> bool:
-        same = all(a is b for a, b in zip(self.parameters, other.parameters))
-        return same and self.flags == other.flags
+        same = all(a is b for a, b in zip(self.objects, other.objects))
+        return same and len(self.objects) == len(other.objects) and self.flags == other.flags
 
 
 class _Recorded:
@@ -193,7 +217,6 @@ class _Recorded:
 
     graph: Any = None
     outcome: Outcome
-    state: _State
 
     def __init__(self, cupy: Any, stream: Any, x: Any, labels: Any, rates: Any) -> None:
         import cupyx

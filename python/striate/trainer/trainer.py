@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from striate import checkpoint, nn, random
-from striate._device import namespace, of_model, to_host
+from striate._device import namespace, of_model, to_host, use
 from striate.data.dataset import (
     Draw,
     Samples,
@@ -143,6 +143,12 @@ class Trainer:
         checkpoint that does not fit, DataError if nothing can be read, or one sample of those that
         refuse to leave any out (the checkpoint then holds all steps before it).
         """
+        with use(of_model(self.model)):
+            return self._fit(train, validation, resume)
+
+    def _fit(
+        self, train: Samples, validation: Samples | None, resume: str | Path | None
+    ) -> list[Metrics]:
         train, validation = split(train, validation, self.val_fraction, self.seed)
         order = ShuffledBatches(len(train), self.batch_size, self.seed)
         self.steps_per_epoch, self.samples = len(order), len(train)

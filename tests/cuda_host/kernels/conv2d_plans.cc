@@ -150,7 +150,7 @@ void run(Cases& cases, const Pass& pass, Tiles tiles, cuda::Precision precision,
       };
       const int64_t rows = size(tile.rows), columns = size(panels ? 32 : tile.columns);
       const Conv2dShape s = draw_shape(pass.sizes(rows, columns, depth), random);
-      const std::string name = std::string(pass.name) + " " + name_of(precision) + " " +
+      const std::string name = std::string(pass.name) + " " + cuda::name_of(precision) + " " +
                                std::to_string(tile.rows) + "x" + std::to_string(tile.columns) +
                                " slices=" + std::to_string(slices) +
                                " offset=" + std::to_string(offset) + text(s);
@@ -158,7 +158,7 @@ void run(Cases& cases, const Pass& pass, Tiles tiles, cuda::Precision precision,
     }
     offset ^= 1;  // the next tile has its slices with the other one
   }
-  cases.run(std::string(pass.name) + " " + name_of(precision) + ": the plans are ours",
+  cases.run(std::string(pass.name) + " " + cuda::name_of(precision) + ": the plans are ours",
             [&] { expect(most_slices > 10, std::to_string(most_slices) + " slices at the most"); });
 }
 

@@ -73,7 +73,7 @@ void run(Cases& cases, cuda::Precision precision, Random& random) {
       check_product(c, arrays, [&](auto... pointers) { multiply<Math>(c, pointers...); });
     });
   }
-  cases.run(std::string(name_of(precision)) + ": the plans are ours", [&] {
+  cases.run(std::string(cuda::name_of(precision)) + ": the plans are ours", [&] {
     expect(plans_made > before, "none was asked for");
     expect(most_slices > cuda::kMostSliceRows, std::to_string(most_slices) + " slices at the most");
   });

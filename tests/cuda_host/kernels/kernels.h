@@ -166,10 +166,4 @@ inline std::vector<double> rounded(const Values& values, cuda::Precision precisi
   return result;
 }
 
-inline const char* name_of(cuda::Precision precision) {
-  return precision == cuda::Precision::tf32   ? "tf32"
-         : precision == cuda::Precision::bf16 ? "bf16"
-                                              : "float32";
-}
-
 }  // namespace striate::kernel_tests

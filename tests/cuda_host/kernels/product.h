@@ -34,7 +34,7 @@ struct ProductCase {
     std::snprintf(text, sizeof text,
                   "%s M=%ld N=%ld K=%ld trans=%d%d padding=%d offset=%d alpha=%g beta=%g bias=%d "
                   "relu=%d",
-                  name_of(precision), static_cast<long>(M), static_cast<long>(N),
+                  cuda::name_of(precision), static_cast<long>(M), static_cast<long>(N),
                   static_cast<long>(K), trans_a, trans_b, padding, offset, alpha, beta, bias, relu);
     return text;
   }

@@ -67,17 +67,18 @@ class UnownedMemory(BaseMemory):
 
 class PooledMemory(BaseMemory):
     def __init__(self, block: Memory, pool: _DevicePool, stream: int) -> None:
+        # CuPy 14.0: the pool owns the block, and an array that outlives its pool dangles.
         self.ptr, self.size, self.device_id = block.ptr, block.size, block.device_id
-        self._block, self._stream, self.pool = block, stream, weakref.ref(pool)
+        self._stream, self.pool = stream, weakref.ref(pool)
 
     def free(self) -> None:
         """Gives the block back to the stream it was allocated on, as it is."""
         if self.ptr == 0:
             return
-        self.ptr = 0
+        ptr, self.ptr = self.ptr, 0
         pool = self.pool()
         if pool is not None:
-            pool.take_back(self._block, self._stream)
+            pool.take_back(ptr, self._stream)
 
     def __del__(self) -> None:
         if getattr(self, "ptr", 0):
@@ -140,6 +141,7 @@ class _DevicePool:
         self._allocator = allocator
         self._lock = threading.RLock()  # a collection may free arrays at any point
         self._free: dict[tuple[int, int], list[Memory]] = {}  # by stream and size
+        self._in_use: dict[int, Memory] = {}
         self.used = self.total = self.limit = 0
 
     def malloc(self, size: int) -> MemoryPointer:
@@ -150,10 +152,12 @@ class _DevicePool:
             free = self._free.get((stream, size))
             block = free.pop() if free else self._new(size)
             self.used += _rounded(size)
+            self._in_use[block.ptr] = block
         return MemoryPointer(PooledMemory(block, self, stream), 0)
 
-    def take_back(self, block: Memory, stream: int) -> None:
+    def take_back(self, ptr: int, stream: int) -> None:
         with self._lock:
+            block = self._in_use.pop(ptr)
             self.used -= _rounded(block.size)
             if block.ptr:  # of a cycle, the collector may have finalised the block first
                 self._free.setdefault((stream, block.size), []).append(block)
