@@ -39,21 +39,6 @@ class Input : public NamedShape {
   const T* data_;
 };
 
-/// An optional Input: None gives data() == nullptr.
-template <class T>
-class OptionalInput {
- public:
-  OptionalInput(const py::handle& object, const char* op, const char* name) {
-    if (!object.is_none()) input_.emplace_back(object, op, name);
-  }
-  explicit operator bool() const { return !input_.empty(); }
-  const T* data() const { return input_.empty() ? nullptr : input_[0].data(); }
-  const Input<T>& operator*() const { return input_[0]; }
-
- private:
-  std::vector<Input<T>> input_;  // one or none
-};
-
 /// A C-contiguous CuPy array of T that is changed in place.
 template <class T>
 class InPlace {
@@ -158,3 +143,5 @@ struct handle_type_name<striate::bindings::Output<T>> {
 };
 
 }  // namespace pybind11::detail
+
+#include "optional_input.h"

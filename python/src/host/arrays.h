@@ -46,21 +46,6 @@ class Input : public NamedShape {
   Array array_;
 };
 
-/// An optional Input: None gives data() == nullptr.
-template <class T>
-class OptionalInput {
- public:
-  OptionalInput(const py::handle& object, const char* op, const char* name) {
-    if (!object.is_none()) input_.emplace_back(object, op, name);
-  }
-  explicit operator bool() const { return !input_.empty(); }
-  const T* data() const { return input_.empty() ? nullptr : input_[0].data(); }
-  const Input<T>& operator*() const { return input_[0]; }
-
- private:
-  std::vector<Input<T>> input_;  // one or none
-};
-
 /// A writeable C-contiguous array of T that is changed in place; no copy, so nothing else will do.
 template <class T>
 class InPlace {
@@ -151,3 +136,5 @@ class Labels {
 };
 
 }  // namespace striate::bindings
+
+#include "optional_input.h"

@@ -7,6 +7,7 @@ indexed, one batch at a time.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -161,13 +162,20 @@ class Normalize:
             )
         if self.pad:
             images = xp.pad(images, ((0, 0), (self.pad, self.pad), (self.pad, self.pad)))
-        table: Array = ((np.arange(256) / 255 - self.mean) / self.std).astype(np.float32)
-        inputs: Array = xp.asarray(table)[images][:, None]
+        inputs: Array = _table(self, _device.device_of(images))[images][:, None]
         return inputs
 
     def describe(self) -> dict[str, Any]:
         """JSON-able; ``Normalize(**description)`` is equal to this."""
         return asdict(self)
+
+
+@functools.cache
+def _table(normalize: Normalize, device: str) -> Array:
+    """What each pixel value becomes."""
+    values = (np.arange(256) / 255 - normalize.mean) / normalize.std
+    table: Array = _device.to(values.astype(np.float32), device)
+    return table
 
 
 def permutation(n: int, seed: int, stream: int) -> Indices:
