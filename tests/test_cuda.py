@@ -320,6 +320,21 @@ def test_gradients_add_up_and_state_goes_in_and_out(cupy: Any, tmp_path: Path) -
         np.testing.assert_array_equal(array, arrays[name])
 
 
+def test_a_number_is_a_parameter_there_too(cupy: Any) -> None:
+    layer = nn.Bias(()).to("cuda")
+    optimizer = optim.SGD(layer.parameters(), 0.5, momentum=0.9)
+    layer(cupy.ones((2, 3), np.float32))
+    layer.backward(cupy.ones((2, 3), np.float32))
+    optimizer.step()
+    layer.load_state_dict(layer.to("cpu").state_dict())
+    layer.to("cuda")
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert layer.bias.shape == ()
+    assert float(layer.bias.data) == -3
+    view = cupy.ones((4, 6), np.float32)[:, ::2]
+    assert nn.Parameter(view).data.flags.c_contiguous
+
+
 def test_an_optimiser_follows_its_model(cupy: Any) -> None:
     """Made and used on the CPU, then on the GPU: the velocities come along."""
     results = []

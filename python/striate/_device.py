@@ -142,6 +142,6 @@ def copy_into(destination: Any, source: Any) -> None:
             if is_cuda(source):
                 destination[...] = to(source, device_of(destination))
             else:
-                destination.set(np.ascontiguousarray(source))
+                destination.set(np.asarray(source, order="C"))
     else:
         destination[...] = to_host(source)

@@ -79,7 +79,8 @@ def _float32(value: Any, what: str) -> Array:
     if value.dtype != np.float32:
         raise TypeError(f"{what} must be float32, got {value.dtype}; cast it with .astype('f4')")
     if is_cuda(value):
-        return namespace(value).ascontiguousarray(value)  # type: ignore[no-any-return]
+        array: Array = value.copy() if not value.flags.c_contiguous else value
+        return array
     return np.require(value, requirements=["C", "W"])
 
 
