@@ -193,6 +193,27 @@ def test_changes_of_criterion_optimiser_and_clipping_are_seen(eagerly: Any) -> N
     assert state(changed) == state(expected)
 
 
+def test_a_criterion_of_ones_own_is_recorded() -> None:
+    class Own:
+        __slots__ = ("inner",)
+
+        def __init__(self) -> None:
+            self.inner = nn.CrossEntropyLoss()
+
+        def __call__(self, logits: Any, labels: Any) -> Any:
+            return self.inner(logits, labels)
+
+        def backward(self) -> Any:
+            return self.inner.backward()
+
+    own, plain = make_trainer(), make_trainer()
+    own.criterion = Own()
+    own.fit(samples())
+    plain.fit(samples())
+    assert own.notes == []
+    assert state(own) == state(plain)
+
+
 def test_velocities_outlive_the_recording() -> None:
     """A second fit, and steps of one's own, go on with them."""
     trainer = make_trainer()

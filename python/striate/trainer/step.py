@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from striate import cuda, nn, random
-from striate._device import is_array, is_cuda, telling_of_memory, use
+from striate._device import is_cuda, telling_of_memory, use
 from striate.nn.layer import Layer
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Step:
         return nn.utils.clip_grad_norm_(trainer.model.parameters(), trainer.clip_grad_norm)
 
 
+_PLAIN = (bool, int, float, str, type(None))  # attributes that are compared by value
 _WATCHING = ("STRIATE_SYNC", "STRIATE_VERBOSE")
 _MOST = 8  # changes, after which a model that changes all the time is left unrecorded
 
@@ -139,14 +140,14 @@ class CudaStep(Step):
             (group["momentum"] != 0, group["nesterov"], group["maximize"])
             for group in trainer.optimizer.param_groups
         ]
-        settings = {k: v for k, v in vars(trainer.criterion).items() if k != "_saved"}
-        numbers = {k: v for k, v in settings.items() if not is_array(v)}
+        settings = {k: v for k, v in _attributes(trainer.criterion).items() if k != "_saved"}
+        numbers = {k: v for k, v in settings.items() if isinstance(v, _PLAIN)}
         flags = (
             key, Layer._version, [p.requires_grad for p in parameters], groups, numbers,
             trainer.clip_grad_norm, cuda.get_precision(),
         )  # fmt: skip
         arrays = [p.data for p in parameters] + trainer.optimizer._velocities
-        held = [trainer.criterion, *(v for v in settings.values() if is_array(v))]
+        held = [trainer.criterion, *(v for v in settings.values() if not isinstance(v, _PLAIN))]
         return _State(arrays + held, flags)
 
     def _rehearse(self, x: Any, labels: Any) -> Outcome:
@@ -191,6 +192,10 @@ class CudaStep(Step):
         self.trainer.notes.append(
             f"the training step cannot be recorded as a CUDA graph, and runs slower: {why}"
         )
+
+
+def _attributes(criterion: Any) -> dict[str, Any]:
+    return getattr(criterion, "__dict__", {})
 
 
 def _watched() -> bool:
