@@ -124,7 +124,10 @@ class SGD:
                         if velocity is None:
                             velocity = empty_like(p.data)
                             fresh.append((place, velocity))
-                        elif device_of(velocity) != device_of(p.data):  # the model has moved
+                        elif type(p.data) is not type(velocity) or (
+                            type(velocity) is not np.ndarray  # which is quicker to see
+                            and device_of(velocity) != device_of(p.data)
+                        ):  # the model has moved
                             velocity = to(velocity, device_of(p.data))
                             self._velocities[place] = velocity
                         velocities.append(velocity)
