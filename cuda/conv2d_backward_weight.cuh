@@ -15,28 +15,11 @@ using WeightTiles =
 
 template <class Math>
 void gemm_conv2d_backward_weight(float* dw, const float* dy, const float* x, const Conv2dShape& s) {
-  const int64_t K = s.K / s.G, CRS = s.CRS(), PQ = s.PQ(), HW = s.H * s.W;
+  const int64_t K = s.K / s.G, CRS = s.CRS(), PQ = s.PQ();
   const Plan plan = make_plan<Math>(WeightTiles{}, K, CRS, s.N * PQ, s.G, kMostPixels);
   const std::string algorithm = plan.template algorithm<Math>();
   const Op op = conv2d_op("conv2d_backward_weight", s, algorithm.c_str());
-  const PixelsByTaps seen{{.x = x,
-                           .H = static_cast<int>(s.H),
-                           .W = static_cast<int>(s.W),
-                           .channel_stride = HW,
-                           .image_stride = s.C * HW,
-                           .group_stride = s.C / s.G * HW,
-                           .taps = CRS,
-                           .RS = divide_by(s.R * s.S),
-                           .S = divide_by(s.S),
-                           .step_h = static_cast<int>(s.dilation_h),
-                           .step_w = static_cast<int>(s.dilation_w),
-                           .pixels = s.N * PQ,
-                           .PQ = divide_by(PQ),
-                           .Q = divide_by(s.Q),
-                           .stride_h = static_cast<int>(s.stride_h),
-                           .stride_w = static_cast<int>(s.stride_w),
-                           .origin_h = static_cast<int>(-s.pad_top),
-                           .origin_w = static_cast<int>(-s.pad_left)}};
+  const PixelsByTaps seen{images_of(x, s)};
   const MatrixStore store{.C = dw,
                           .rows = K,
                           .columns = CRS,

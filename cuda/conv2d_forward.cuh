@@ -17,28 +17,11 @@ using PixelTiles = TileList<Tile<128, 128, 8, 8, 8>, Tile<64, 128, 8, 8, 8>, Til
 template <class Math>
 void gemm_conv2d_forward(const char* name, float* y, const float* x, const float* w, const float* b,
                          bool relu, const Conv2dShape& s) {
-  const int64_t K = s.K / s.G, CRS = s.CRS(), PQ = s.PQ(), HW = s.H * s.W;
+  const int64_t K = s.K / s.G, CRS = s.CRS(), PQ = s.PQ();
   const Plan plan = make_plan<Math>(PixelTiles{}, K, s.N * PQ, CRS, s.G, kMostTerms);
   const std::string algorithm = plan.template algorithm<Math>();
   const Op op = conv2d_op(name, s, algorithm.c_str());
-  const TapsByPixels seen{{.x = x,
-                           .H = static_cast<int>(s.H),
-                           .W = static_cast<int>(s.W),
-                           .channel_stride = HW,
-                           .image_stride = s.C * HW,
-                           .group_stride = s.C / s.G * HW,
-                           .taps = CRS,
-                           .RS = divide_by(s.R * s.S),
-                           .S = divide_by(s.S),
-                           .step_h = static_cast<int>(s.dilation_h),
-                           .step_w = static_cast<int>(s.dilation_w),
-                           .pixels = s.N * PQ,
-                           .PQ = divide_by(PQ),
-                           .Q = divide_by(s.Q),
-                           .stride_h = static_cast<int>(s.stride_h),
-                           .stride_w = static_cast<int>(s.stride_w),
-                           .origin_h = static_cast<int>(-s.pad_top),
-                           .origin_w = static_cast<int>(-s.pad_left)}};
+  const TapsByPixels seen{images_of(x, s)};
   const PixelStore store{.y = y,
                          .rows = K,
                          .pixels = s.N * PQ,

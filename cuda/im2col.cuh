@@ -9,6 +9,7 @@
 #include "cuda/divide.cuh"
 #include "cuda/operand.cuh"
 #include "cuda/tile.cuh"
+#include "striate/conv2d.h"
 
 namespace striate::cuda {
 
@@ -203,5 +204,27 @@ struct PixelsByTaps : Im2col {
     float values_[kEach][Math::kPack];
   };
 };
+
+/// What each output pixel of a convolution sees of its input x.
+inline Im2col images_of(const float* x, const Conv2dShape& s) {
+  return {.x = x,
+          .H = static_cast<int>(s.H),
+          .W = static_cast<int>(s.W),
+          .channel_stride = s.H * s.W,
+          .image_stride = s.C * s.H * s.W,
+          .group_stride = s.C / s.G * s.H * s.W,
+          .taps = s.CRS(),
+          .RS = divide_by(s.R * s.S),
+          .S = divide_by(s.S),
+          .step_h = static_cast<int>(s.dilation_h),
+          .step_w = static_cast<int>(s.dilation_w),
+          .pixels = s.N * s.PQ(),
+          .PQ = divide_by(s.PQ()),
+          .Q = divide_by(s.Q),
+          .stride_h = static_cast<int>(s.stride_h),
+          .stride_w = static_cast<int>(s.stride_w),
+          .origin_h = static_cast<int>(-s.pad_top),
+          .origin_w = static_cast<int>(-s.pad_left)};
+}
 
 }  // namespace striate::cuda

@@ -49,18 +49,17 @@ def run(args: argparse.Namespace) -> int:
     prepare = _prepare_picture if isinstance(transform, ImageTransform) else _prepare_digit
     with use_device(args) as device:
         model.to(device)
-    for image in args.images:
-        inputs, notes = prepare(image, transform)
-        with use_device(args) as device:
+        for image in args.images:
+            inputs, notes = prepare(image, transform)
             logits, _ = model.apply(to(inputs, device), training=False, save=False)
             probabilities = to_host(F.softmax(logits, 1))[0]
-        best = np.argsort(-probabilities, kind="stable")[: args.top]
-        if args.json:
-            top = [{"class": classes[i], "probability": float(probabilities[i])} for i in best]
-            print(json.dumps({"image": str(image), "top": top, "preparation": notes}))
-        else:
-            ranking = "   ".join(f"{classes[i]} {probabilities[i]:.1%}" for i in best)
-            print(f"{image}: {ranking}" + (f"   ({'; '.join(notes)})" if notes else ""))
+            best = np.argsort(-probabilities, kind="stable")[: args.top]
+            if args.json:
+                top = [{"class": classes[i], "probability": float(probabilities[i])} for i in best]
+                print(json.dumps({"image": str(image), "top": top, "preparation": notes}))
+            else:
+                ranking = "   ".join(f"{classes[i]} {probabilities[i]:.1%}" for i in best)
+                print(f"{image}: {ranking}" + (f"   ({'; '.join(notes)})" if notes else ""))
     return 0
 
 

@@ -1,7 +1,7 @@
 """One training step, on the CPU and on a GPU, there recorded as a CUDA graph and replayed.
 
-A step of a small network is some thirty kernels of a few microseconds each, and launching them from
-Python takes longer than running them. So the trainer's step is run a few times as it is, then
+A step of a small network is dozens of short kernels, and what a launch from Python costs does not
+shrink with the kernel. So the trainer's step is run twice as it is, then
 recorded, and from then on replayed by one call. What differs from step to step lives in device
 memory: the batch, the rates of the optimiser, the step's number (from which dropout draws its
 masks), the loss. A batch of another size is run as it is.
