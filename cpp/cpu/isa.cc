@@ -13,18 +13,25 @@ struct Isa {
   bool (*supported)();
 };
 
+#if defined(__x86_64__)
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+bool has_avx512() {
+#if defined(STRIATE_EMULATE_AVX512)  // tests/avx512_host
+  return has_avx2();
+#else
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#endif
+}
+#endif
+
 // Slowest first. Only this table and CMakeLists.txt know which instruction sets exist.
 constexpr Isa kIsas[] = {
     {"baseline", &baseline::kernels, [] { return true; }},
 #if defined(__x86_64__)
-    {"avx2", &avx2::kernels,
-     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
-    {"avx512", &avx512::kernels,
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-     }},
+    {"avx2", &avx2::kernels, has_avx2},
+    {"avx512", &avx512::kernels, has_avx512},
 #endif
 };
 
