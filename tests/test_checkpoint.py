@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import striate
 from checks import draw
-from striate import checkpoint, models
+from striate import models
+from striate._files import remove_leftovers
 from striate.checkpoint import CheckpointError
 
 
@@ -70,7 +74,7 @@ def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monk
     assert os.listdir(path.parent) == [path.name]
 
 
-def header_of(data: bytes) -> tuple[dict[str, object], bytes]:
+def header_of(data: bytes) -> tuple[dict[str, Any], bytes]:
     length = struct.unpack("<Q", data[:8])[0]
     return json.loads(data[8 : 8 + length]), data[8 + length :]
 
@@ -80,12 +84,24 @@ def with_header(header: object, body: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + body
 
 
+def sealed(header: dict[str, Any], body: bytes, rest: str) -> bytes:
+    """A file with the right checksum of its header, whose description goes on with ``rest``."""
+    data = with_header({"__metadata__": {"striate": '{"crc32": "00000000"' + rest}, **header}, b"")
+    return data.replace(b"00000000", f"{zlib.crc32(data):08x}".encode(), 1) + body
+
+
 def corruptions(data: bytes) -> dict[str, bytes]:
     header, body = header_of(data)
+    text = header.pop("__metadata__", {"striate": "{}"})["striate"]
+    sums = json.dumps(json.loads(text).get("arrays", {}))
     name = "fc1.weight"
-    beyond = {**header, name: {**header[name], "data_offsets": [0, 2**40]}}  # type: ignore[dict-item]
-    shape = {**header, name: {**header[name], "shape": [2**31, 2**31]}}  # type: ignore[dict-item]
-    dtype = {**header, name: {**header[name], "dtype": "F64"}}  # type: ignore[dict-item]
+    beyond = {**header, name: {**header[name], "data_offsets": [0, 2**40]}}
+    shape = {**header, name: {**header[name], "shape": [2**31, 2**31]}}
+    dtype = {**header, name: {**header[name], "dtype": "F64"}}
+
+    def described(description: str) -> bytes:
+        return sealed(header, body, f', "arrays": {sums}, "description": {description}}}')
+
     return {
         "empty": b"",
         "truncated header": data[:100],
@@ -96,18 +112,28 @@ def corruptions(data: bytes) -> dict[str, bytes]:
         "another dtype": with_header(dtype, body),
         "not a dict": with_header([1, 2], body),
         "text": b"hello " * 100,
-        "no description": with_header({k: v for k, v in header.items() if k != "__metadata__"},
-                                      body),
-        "description is not JSON": with_header({**header, "__metadata__": {"striate": "{"}}, body),
-        "description is a list": with_header({**header, "__metadata__": {"striate": "[]"}}, body),
-        "another model": with_header(
-            {**header, "__metadata__": {"striate": '{"model": "lenet5_1998"}'}}, body),
-        "no model": with_header({**header, "__metadata__": {"striate": "{}"}}, body),
-        "a billion classes": with_header({**header, "__metadata__": {
-            "striate": '{"model": "lenet5", "arguments": {"num_classes": 1000000000}}'}}, body),
-        "unknown argument": with_header({**header, "__metadata__": {
-            "striate": '{"model": "lenet5", "arguments": {"depth": 3}}'}}, body),
+        "another program's": with_header(header, body),
+        "no checksum": with_header({**header, "__metadata__": {"striate": "{}"}}, body),
+        "description is not JSON": sealed(header, body, ""),
+        "description is deep": sealed(header, body, ', "x": ' + "[" * 100_000),
+        "no description": sealed(header, body, f', "arrays": {sums}}}'),
+        "checksums are a list": sealed(header, body, ', "arrays": [], "description": {}}'),
+        "no checksum of an array": sealed(header, body, ', "arrays": {}, "description": {}}'),
+        "description is a list": described("[]"),
+        "another model": described('{"model": "lenet5_1998"}'),
+        "no model": described("{}"),
+        "a billion classes": described(
+            '{"model": "lenet5", "arguments": {"num_classes": 1000000000}}'),
+        "unknown argument": described('{"model": "lenet5", "arguments": {"depth": 3}}'),
     }  # fmt: skip
+
+
+def test_the_corrupted_files_are_good_but_for_what_they_say(path: Path) -> None:
+    header, body = header_of(path.read_bytes())
+    text = header.pop("__metadata__")["striate"]
+    rest = ", " + json.dumps(json.loads(text) | {"crc32": 0}).partition(", ")[2]
+    path.write_bytes(sealed(header, body, rest))
+    assert models.load(path)[1]["model"] == "lenet5"
 
 
 @pytest.mark.parametrize("name", list(corruptions(with_header({"fc1.weight": {}}, b""))))
@@ -118,6 +144,56 @@ def test_refuses(path: Path, name: str) -> None:
     text = str(error.value)
     assert text.startswith(f"{path}: ")
     assert "\n" not in text
+
+
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    arrays = {"first": draw("flip/a", (2, 3)), "second": draw("flip/b", (2,))}
+    striate.save(path, arrays, {"model": "lenet5", "\u00fc": None})
+    whole = path.read_bytes()
+    body = len(whole) - 32
+    for place in range(len(whole)):
+        for bit in range(8) if place < 64 else [place % 8]:  # all where the format is told
+            data = bytearray(whole)
+            data[place] ^= 1 << bit
+            path.write_bytes(data)
+            with pytest.raises(CheckpointError) as error:
+                striate.load(path)
+            text = str(error.value)
+            assert text.startswith(f"{path}: "), (place, bit)
+            if place >= body:
+                name = "first" if place < body + 24 else "second"
+                assert text.startswith(f"{path}: {name} is damaged: its CRC-32 is "), (place, bit)
+    path.write_bytes(whole)
+    assert striate.load(path)[1]["model"] == "lenet5"
+
+
+def test_other_programs_read_it_and_theirs_need_no_checksum(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    arrays = {"b": draw("file/b", (3,)), "a/\u00fc": draw("file/a", (3, 4)),
+              "number": np.array(2, np.float32), "empty": np.zeros((0, 2), np.float32)}  # fmt: skip
+    striate.save(tmp_path / "x", arrays, {"a": 1})
+    for name, array in load_file(tmp_path / "x").items():
+        np.testing.assert_array_equal(arrays[name], array)
+    save_file(arrays, tmp_path / "y", metadata={"format": "np"})
+    loaded, description = striate.load(tmp_path / "y")
+    assert list(loaded) == sorted(arrays)
+    assert description == {}
+
+
+def test_the_name_that_the_format_has_taken(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no array can be called __metadata__"):
+        striate.save(tmp_path / "x", {"__metadata__": draw("file/b", (3,))})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no named pipes")
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """For root, /dev/null is as easily replaced as any file."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe: cannot be written .it is there, and is no file"):
+        striate.save(tmp_path / "pipe", {"a": draw("file/b", (3,))})
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -132,7 +208,16 @@ def test_load_gives_the_model_in_inference_mode(path: Path) -> None:
 
 
 def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
-    for name in (".run.safetensors.0123456789ab", ".other.safetensors.0123456789ab", "run.x"):
+    for name in (
+        ".run.safetensors.0123456789ab",
+        ".other.safetensors.0123456789ab",
+        "run.x",
+        ".run.safetensors.swp",
+    ):
         (tmp_path / name).write_bytes(b"half")
-    checkpoint.remove_leftovers(tmp_path / "run.safetensors")
-    assert sorted(os.listdir(tmp_path)) == [".other.safetensors.0123456789ab", "run.x"]
+    remove_leftovers(tmp_path / "run.safetensors")
+    assert sorted(os.listdir(tmp_path)) == [
+        ".other.safetensors.0123456789ab",
+        ".run.safetensors.swp",
+        "run.x",
+    ]

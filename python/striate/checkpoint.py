@@ -1,13 +1,20 @@
-"""Named arrays and a description in one file: safetensors, never pickle, whole or not at all."""
+"""Named arrays and a description in one file: safetensors, never pickle, whole or not at all.
+
+What Striate writes carries a CRC-32 of every array and one of the header, which finds any single
+changed byte. They stand in the header's metadata, which maps strings to strings, under "striate"::
+
+    {"crc32": "<the header's>", "arrays": {"<name>": "<its bytes'>", ...}, "description": {...}}
+
+The header's own is of all bytes before the arrays, its length and padding included, with zeros
+where it stands itself. A file of another program has none and is read without.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import json
-import os
-import secrets
-from collections.abc import Iterator, Mapping
+import struct
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +22,17 @@ import numpy as np
 import numpy.typing as npt
 
 from striate._device import to_host
+from striate._files import replacing
 from striate.functional._arguments import Array
 
-_KEY = "striate"  # of the safetensors metadata, which maps strings to strings
+_KEY = "striate"
+_START = '{"crc32": "'  # of the text under it
+_MARK = json.dumps(_START)[1:-1].encode()  # the same inside the header: its checksum follows
+_ZEROS = "0" * 8
 
 
 class CheckpointError(ValueError):
     """A file that cannot be read as what it should be; the message names it."""
-
-
-@contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to; afterwards it is synced and takes its place.
-
-    A crash, or an exception in between, leaves the old file whole. Raises OSError that names
-    ``path``.
-    """
-    path = Path(path)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}"
-    try:
-        with open(temporary, "xb") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777
-        yield temporary
-        os.chmod(temporary, mode)  # what the umask leaves; safetensors makes files private
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            if not path.parent.is_dir():
-                raise FileNotFoundError(f"{path}: there is no folder {path.parent}") from None
-            raise OSError(f"{path}: cannot be written ({error.strerror or error})") from None
-        raise
-    with contextlib.suppress(OSError):  # the name itself; not every file system can
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def remove_leftovers(path: str | Path) -> None:
-    """Removes the temporary files that killed processes left beside ``path``."""
-    path = Path(path)
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        with contextlib.suppress(OSError):
-            leftover.unlink()
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Writes ``data`` to ``path``, whole or not at all. Raises OSError that names ``path``."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def save(
@@ -80,20 +44,52 @@ def save(
     ``model.state_dict()`` gives, PyTorch reads by ``safetensors.torch.load_file``. Raises TypeError
     for an array that is not float32, OSError that names ``path``.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
     for name, array in arrays.items():
         if getattr(array, "dtype", None) != np.float32:
             kind = getattr(array, "dtype", type(array).__name__)
             raise TypeError(f"save: {name} must be a float32 array, got {kind}")
-    text = json.dumps(dict(description or {}), sort_keys=True, allow_nan=False)
-    contiguous = {name: np.asarray(to_host(array), order="C") for name, array in arrays.items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(contiguous, temporary, metadata={_KEY: text})
-        except SafetensorError as error:  # it wraps what the file system said
-            raise OSError(str(error)) from None
+    if "__metadata__" in arrays:
+        raise ValueError("save: no array can be called __metadata__, the format has that name")
+    # safetensors' own writer goes by way of a temporary file whose name nobody knows after a crash.
+    ordered = {name: np.asarray(to_host(arrays[name]), "<f4", order="C") for name in sorted(arrays)}
+    header = _header(ordered, dict(description or {}))
+    with replacing(path) as file:
+        file.write(header)
+        for array in ordered.values():
+            file.write(_bytes_of(array))
+
+
+def _header(arrays: Mapping[str, npt.NDArray[Any]], description: dict[str, Any]) -> bytes:
+    """All that stands before the arrays of a safetensors file."""
+    sums = {name: _crc(_bytes_of(array)) for name, array in arrays.items()}
+    text = json.dumps(
+        {"crc32": _ZEROS, "arrays": sums, "description": description}, allow_nan=False
+    )
+    entries: dict[str, Any] = {"__metadata__": {_KEY: text}}
+    end = 0
+    for name, array in arrays.items():
+        begin, end = end, end + array.nbytes
+        shape = list(array.shape)
+        entries[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    body = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    body += b" " * (-len(body) % 8)
+    header = struct.pack("<Q", len(body)) + body
+    before, after = _around_checksum(header)
+    return before + _crc(header).encode() + after
+
+
+def _around_checksum(header: bytes) -> tuple[bytes, bytes]:
+    """What stands before and after the header's own checksum; ValueError if it has none."""
+    begin = header.index(_MARK) + len(_MARK)
+    return header[:begin], header[begin + len(_ZEROS) :]
+
+
+def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _crc(data: bytes | memoryview) -> str:
+    return f"{zlib.crc32(data):08x}"
 
 
 def load(path: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -101,7 +97,8 @@ def load(path: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
 
     A file that another program wrote, such as torchvision's weights saved by safetensors, has the
     description {}. Raises CheckpointError for a file that is truncated, is no safetensors file,
-    lies in its header or holds anything but float32, FileNotFoundError for one that is not there.
+    lies in its header, was changed since Striate wrote it (it says which array) or holds anything
+    but float32, FileNotFoundError for one that is not there.
     """
     arrays, description = _load_safetensors(Path(path))
     for name, array in arrays.items():
@@ -121,13 +118,43 @@ def _load_safetensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path}: not a whole safetensors file ({error})") from None
+    # Whoever changed one byte of the key left the text, or the other way round.
+    if _KEY not in metadata and not any(text.startswith(_START) for text in metadata.values()):
+        return arrays, {}
+    return arrays, _checked_description(path, metadata.get(_KEY, ""), arrays)
+
+
+def _checked_description(
+    path: Path, text: str, arrays: Mapping[str, npt.NDArray[Any]]
+) -> dict[str, Any]:
+    """The description in a file of Striate's, after a look at every byte of that."""
+    with open(path, "rb") as file:
+        header = file.read(8)
+        header += file.read(struct.unpack("<Q", header)[0])
     try:
-        description = json.loads(metadata.get(_KEY, "{}"))
-    except (ValueError, RecursionError):
-        raise CheckpointError(f"{path}: its description is not JSON") from None
+        before, after = _around_checksum(header)
+    except ValueError:
+        raise CheckpointError(f"{path}: its header is damaged, it has no checksum") from None
+    said = header[len(before) : len(header) - len(after)].decode(errors="replace")
+    found = _crc(before + _ZEROS.encode() + after)
+    if said != found:
+        raise CheckpointError(
+            f"{path}: its header is damaged: its CRC-32 is {found}, the file says {said}"
+        )
+    try:
+        parts = json.loads(text)
+        sums, description = parts["arrays"], parts["description"]
+        said_of = {name: str(sums[name]) for name in arrays}
+    except (ValueError, RecursionError, TypeError, KeyError):
+        raise CheckpointError(f"{path}: its description is not what Striate writes") from None
+    for name, array in arrays.items():
+        if (found := _crc(_bytes_of(array))) != said_of[name]:
+            raise CheckpointError(
+                f"{path}: {name} is damaged: its CRC-32 is {found}, the file says {said_of[name]}"
+            )
     if not isinstance(description, dict):
         raise CheckpointError(f"{path}: its description is not a JSON object")
-    return arrays, description
+    return description
 
 
 def load_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
     from PIL import Image
 
-    from striate.checkpoint import write_atomically
+    from striate._files import write_atomically
     from striate.data.digits import open_image
     from striate.filters import apply_filter
 

@@ -13,7 +13,7 @@ import striate
 from striate import nn
 from striate._device import of_model
 from striate._device import to as to_device
-from striate.checkpoint import write_atomically
+from striate._files import write_atomically
 from striate.functional._arguments import integer
 from striate.nn.layer import Layer
 from striate.onnx import export_layers, export_models  # noqa: F401  (they fill EXPORTS)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from striate.checkpoint import write_atomically
+from striate._files import write_atomically
 
 if TYPE_CHECKING:
     from striate.trainer.trainer import Trainer

@@ -18,6 +18,7 @@ import numpy as np
 
 from striate import checkpoint, nn, random
 from striate._device import namespace, of_model, to_host, use
+from striate._files import remove_leftovers
 from striate.data.dataset import (
     Draw,
     Samples,
@@ -156,7 +157,7 @@ class Trainer:
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
             for name in (CHECKPOINT, MODEL, METRICS):
-                checkpoint.remove_leftovers(self.out / name)
+                remove_leftovers(self.out / name)
         if resume is not None:
             from striate.trainer.resume import restore
 
