@@ -156,6 +156,11 @@ def test_the_cycle_ends() -> None:
         (lambda s, o: s.ReduceLROnPlateau(o, threshold_mode="x"), ValueError, "threshold_mode mus"),
         (lambda s, o: s.ReduceLROnPlateau(o).load_state_dict({"best": 1}), ValueError,
          "ReduceLROnPlateau.load_state_dict: expected the keys"),
+        (lambda s, o: s.MultiStepLR(o, [1]).load_state_dict(
+            s.MultiStepLR(o, [1]).state_dict() | {"milestones": [2, "3"]}), TypeError,
+         "MultiStepLR.load_state_dict: milestones must be an integer, got '3'"),
+        (lambda s, o: s.StepLR(o, 1, 1e300, last_epoch=1), ValueError,
+         "StepLR: the learning rate at step 2 is beyond all numbers"),
     ],
 )  # fmt: skip
 def test_refuses(call: Any, error: type[Exception], message: str) -> None:

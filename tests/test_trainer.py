@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import os
@@ -270,7 +271,9 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
         {"partial": {"loss": 1, "seconds": 1, "seen": 17}},
         {"partial": {"loss": 1, "seconds": 1, "seen": 15, "skipped": 2}},
         {"partial": {"loss": 1, "seconds": 1, "seen": 15, "skipped": 1, "named": ["a", "b"]}},
-        {"history": "x"}, {"history": [1]}, {"best": {}}, {"optimizer": []}, {"schedule": {}},
+        {"history": "x"}, {"history": [1]}, {"best": {}}, {"best": {"loss": 1, "epoch": 9}},
+        {"best": {"loss": "nan", "epoch": 1}}, {"step": 14.5},
+        {"step": True, "epoch": False}, {"optimizer": []}, {"schedule": {}},
         {"settings": 3}, {"format": 99},
     ],
 )  # fmt: skip
@@ -288,6 +291,47 @@ def test_refuses_a_checkpoint_that_lies_and_changes_nothing(
         trainer.fit(samples(), resume=path)
     assert state(trainer) == before
     assert trainer.schedule.state_dict() == schedule
+
+
+@pytest.mark.parametrize(
+    ("schedule", "name", "value"),
+    [
+        ("step", "gamma", 1e300), ("step", "step_size", 0), ("step", "last_epoch", "1"),
+        ("step", "last_epoch", -1), ("step", "last_epoch", 10**20), ("step", "base_lrs", 3),
+        ("step", "base_lrs", [float("nan")]), ("step", "_last_lr", [0.1, 0.1]),
+        ("step", "_last_lr", None), ("one-cycle", "total_steps", 0),
+        ("one-cycle", "total_steps", 9),
+        ("one-cycle", "anneal_strategy", "up"), ("one-cycle", "three_phase", "yes"),
+        ("one-cycle", "pct_start", [0.3]), ("plateau", "best", "low"), ("plateau", "mode", "max"),
+        ("plateau", "num_bad_epochs", 0.5), ("plateau", "min_lrs", {}),
+    ],
+)  # fmt: skip
+def test_refuses_a_schedule_that_lies(tmp_path: Path, schedule: str, name: str, value: Any) -> None:
+    options: dict[str, Any] = {"val_fraction": 0.2} if schedule == "plateau" else {}
+    make_trainer(tmp_path, schedule, callbacks=[StopAfter(14)], **options).fit(samples())
+    path = tmp_path / "checkpoint.safetensors"
+    arrays, description = striate.load(path)
+    description["training"]["schedule"][name] = value
+    description = json.loads(json.dumps(description), parse_constant=str)  # NaN is no JSON
+    striate.save(path, arrays, description)
+    trainer = make_trainer(schedule=schedule, **options)
+    before, kept = state(trainer), trainer.schedule.state_dict()
+    with pytest.raises(CheckpointError, match=re.escape(f"{path}: ")):
+        trainer.fit(samples(), resume=path)
+    assert state(trainer) == before
+    assert trainer.schedule.state_dict() == kept
+
+
+def test_refuses_an_optimizer_that_lies(tmp_path: Path) -> None:
+    make_trainer(tmp_path, callbacks=[StopAfter(14)]).fit(samples())
+    path = tmp_path / "checkpoint.safetensors"
+    arrays, description = striate.load(path)
+    for name in ("lr", "max_lr", "initial_lr"):
+        lie = copy.deepcopy(description)
+        lie["training"]["optimizer"][0][name] = "fast"
+        striate.save(path, arrays, lie)
+        with pytest.raises(CheckpointError, match=f"{name} must be a number, got 'fast'"):
+            make_trainer().fit(samples(), resume=path)
 
 
 def test_resuming_on_another_instruction_set_says_so(tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ from typing import Any
 
 from striate.functional._arguments import integer, number
 
+# What changes while a schedule runs; all else in its state is what it was made with.
+PROGRESS = ("base_lrs", "last_epoch", "_last_lr", "best", "num_bad_epochs", "cooldown_counter")
+
 
 class _Schedule:
     """What every schedule keeps, shows and saves."""
@@ -33,22 +36,46 @@ class _Schedule:
         return {k: list(v) if isinstance(v, list) else v for k, v in state.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave; ValueError if it is another schedule's."""
-        own = self.state_dict()
+        """Takes over what ``state_dict`` gave.
+
+        Raises ValueError or TypeError, and changes nothing, if it is another schedule's, or a value
+        is none that a schedule can have.
+        """
+        own, op = self.state_dict(), f"{type(self).__name__}.load_state_dict"
         if set(own) != set(state_dict):
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: expected the keys {sorted(own)}, "
-                f"got {sorted(state_dict)}"
-            )
+            raise ValueError(f"{op}: expected the keys {sorted(own)}, got {sorted(state_dict)}")
         if len(state_dict["_last_lr"]) != len(self.optimizer.param_groups):
             raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the state is of "
-                f"{len(state_dict['_last_lr'])} parameter groups, the optimizer has "
-                f"{len(self.optimizer.param_groups)}"
+                f"{op}: the state is of {len(state_dict['_last_lr'])} parameter groups, the "
+                f"optimizer has {len(self.optimizer.param_groups)}"
             )
         vars(self).update(
-            {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in state_dict.items()}
+            {name: _like(own[name], value, op, name) for name, value in state_dict.items()}
         )
+
+
+def _like(own: Any, value: Any, op: str, name: str) -> Any:
+    """``value``, which a file may have given, as what ``own`` is."""
+    if isinstance(own, (bool, str)):
+        if value != own or type(value) is not type(own):
+            raise ValueError(f"{op}: {name} must be {own!r} as it is here, got {value!r}")
+        return value
+    if isinstance(own, list):
+        if not isinstance(value, (list, tuple)) or (
+            name != "milestones" and len(value) != len(own)
+        ):
+            raise ValueError(f"{op}: {name} must be like {own}, got {value!r}")
+        example = 0 if name == "milestones" else 0.0
+        return [_like(example, v, op, name) for v in value]
+    if name == "best" and value is None:
+        return None
+    if isinstance(own, int):
+        least = 1 if name in ("step_size", "T_max", "total_steps") else 0
+        return integer(value, op, name, least)
+    result = number(value, op, name)
+    if not math.isfinite(result):
+        raise ValueError(f"{op}: {name} must be finite, got {result}")
+    return result
 
 
 class LRScheduler(_Schedule):
@@ -76,7 +103,13 @@ class LRScheduler(_Schedule):
         """Moves on by one epoch (OneCycleLR: one batch); comes after the optimiser's own step."""
         self.last_epoch += 1
         groups = self.optimizer.param_groups
-        rates = [self._lr(base, group) for base, group in zip(self.base_lrs, groups)]
+        try:
+            rates = [self._lr(base, group) for base, group in zip(self.base_lrs, groups)]
+        except OverflowError:
+            raise ValueError(
+                f"{type(self).__name__}: the learning rate at step {self.last_epoch} is beyond all "
+                "numbers"
+            ) from None
         for group, rate in zip(groups, rates):
             group["lr"] = rate
         self._last_lr = rates

@@ -11,6 +11,7 @@ import numpy as np
 from striate import _core, checkpoint, cuda
 from striate._device import of_model
 from striate.checkpoint import CheckpointError
+from striate.optim.lr_scheduler import PROGRESS
 from striate.trainer.epoch import Partial
 from striate.trainer.evaluation import finite_or_none
 
@@ -98,6 +99,8 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
             {"state": velocities, "param_groups": training["optimizer"]}
         )
         if trainer.schedule is not None:
+            made_with = {k: v for k, v in (schedule or {}).items() if k not in PROGRESS}
+            _check_settings(training["schedule"], made_with)
             trainer.schedule.load_state_dict(training["schedule"])
     except Exception as error:
         trainer.model.load_state_dict(weights)
@@ -128,6 +131,8 @@ def _check_settings(then: dict[str, Any], now: dict[str, Any]) -> None:
 def _counters(training: dict[str, Any], trainer: Trainer) -> tuple[Any, ...]:
     """(step, epoch, history, partial, best), each checked: the file may say anything."""
     step, epoch, history = training["step"], training["epoch"], training["history"]
+    if type(step) is not int or type(epoch) is not int:
+        raise ValueError(f"step {step!r} of epoch {epoch!r} is not a number")
     first = epoch * trainer.steps_per_epoch
     if not (0 <= epoch <= trainer.epochs and first <= step <= first + trainer.steps_per_epoch):
         raise ValueError(f"step {step} is not within epoch {epoch}")
@@ -137,4 +142,6 @@ def _counters(training: dict[str, Any], trainer: Trainer) -> tuple[Any, ...]:
     partial = Partial.from_description(training["partial"], seen)
     best = training["best"]
     loss = math.inf if best["loss"] is None else float(best["loss"])
-    return int(step), int(epoch), history, partial, {"loss": loss, "epoch": int(best["epoch"])}
+    if math.isnan(loss) or not 0 <= int(best["epoch"]) <= epoch:
+        raise ValueError(f"its best loss is {loss}, of epoch {best['epoch']} of {epoch}")
+    return step, epoch, history, partial, {"loss": loss, "epoch": int(best["epoch"])}
