@@ -7,6 +7,7 @@ import os
 import stat
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -187,13 +188,25 @@ def test_the_name_that_the_format_has_taken(tmp_path: Path) -> None:
         striate.save(tmp_path / "x", {"__metadata__": draw("file/b", (3,))})
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no named pipes")
-def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     """For root, /dev/null is as easily replaced as any file."""
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="pipe: cannot be written .it is there, and is no file"):
-        striate.save(tmp_path / "pipe", {"a": draw("file/b", (3,))})
-    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    arrays = {"a": draw("file/b", (3,))}
+    striate.save(tmp_path / "file", arrays)
+    for name in ("full", "null", "pipe"):
+        if name == "pipe":
+            os.mkfifo(tmp_path / name)
+        else:
+            (tmp_path / name).symlink_to(f"/dev/{name}")
+    with pytest.raises(OSError, match="full: cannot be written .No space left on device"):
+        striate.save(tmp_path / "full", arrays)
+    striate.save(tmp_path / "null", arrays)
+    assert stat.S_ISCHR((tmp_path / "null").stat().st_mode)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((tmp_path / "pipe").read_bytes)
+        striate.save(tmp_path / "pipe", arrays)
+        assert read.result() == (tmp_path / "file").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["file", "full", "null", "pipe"]
 
 
 def test_missing_file(tmp_path: Path) -> None:

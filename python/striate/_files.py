@@ -16,25 +16,43 @@ from typing import BinaryIO
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A temporary file beside ``path`` to write to; afterwards it is synced and takes its place.
 
-    A crash, or an exception in between, leaves the old file whole. Raises OSError that names
-    ``path``.
+    A crash, or an exception in between, leaves the old file whole. What is there and no file, such
+    as a pipe or /dev/null, is not replaced but written to. Raises OSError that names ``path``.
     """
     path = Path(path)
+    try:
+        if _is_special(path):
+            with open(path, "wb") as file:
+                yield file
+        else:
+            with _replacing_file(path) as file:
+                yield file
+    except OSError as error:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"{path}: there is no folder {path.parent}") from None
+        raise OSError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+@contextlib.contextmanager
+def _replacing_file(path: Path) -> Iterator[BinaryIO]:
     temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}"
     try:
-        _check_replaceable(path)
         with open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException as error:
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError):
-            if not path.parent.is_dir():
-                raise FileNotFoundError(f"{path}: there is no folder {path.parent}") from None
-            raise OSError(f"{path}: cannot be written ({error.strerror or error})") from None
         raise
     with contextlib.suppress(OSError):  # the name itself; not every file system can
         folder = os.open(path.parent, os.O_RDONLY)
@@ -42,13 +60,6 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _check_replaceable(path: Path) -> None:
-    """OSError for what is there and no file: root could put one in the place of /dev/null."""
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise OSError("it is there, and is no file")
 
 
 def remove_leftovers(path: str | Path) -> None:

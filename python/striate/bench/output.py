@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from striate._files import write_atomically
 from striate.bench import digits, layers, report
 from striate.bench.compare import Row
 
@@ -51,7 +51,7 @@ def show_layers(
 def write(facts: Mapping[str, Any], file: Any) -> None:
     """As JSON, where a file was asked for."""
     if file:
-        Path(file).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        write_atomically(file, json.dumps(facts, indent=1).encode())
 
 
 def _head(facts: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from striate._files import write_atomically
 from striate.bench.compare import Row
 from striate.bench.works import module
 
@@ -93,8 +94,7 @@ def write(path: str, facts: Mapping[str, Any], rows: Sequence[Row]) -> None:
         {**row._asdict(), "gflops": row.gflops, "gbs": row.gbs, "facts": dict(row.facts)}
         for row in rows
     ]
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump({**facts, "rows": told}, file, indent=1)
+    write_atomically(path, json.dumps({**facts, "rows": told}, indent=1).encode())
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], list[Row]]:
