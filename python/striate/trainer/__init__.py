@@ -2,6 +2,7 @@
 
 from striate.trainer.callbacks import Callback, MetricsFile
 from striate.trainer.evaluation import Evaluation, evaluate
-from striate.trainer.trainer import Trainer, TrainingError
+from striate.trainer.failure import TrainingError
+from striate.trainer.trainer import Trainer
 
 __all__ = ["Callback", "Evaluation", "MetricsFile", "Trainer", "TrainingError", "evaluate"]

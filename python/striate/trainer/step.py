@@ -19,6 +19,7 @@ import numpy as np
 from striate import cuda, nn, random
 from striate._device import is_cuda, telling_of_memory, use
 from striate.nn.layer import Layer
+from striate.trainer.failure import check_finite
 
 if TYPE_CHECKING:
     from striate.trainer.trainer import Trainer
@@ -45,9 +46,9 @@ class Step:
     def take(self, x: Any, labels: Any) -> Outcome:
         """Takes the step ``trainer.step`` on a batch."""
         loss = self._forward(x, labels)
-        self.trainer.check_loss(float(loss))
+        check_finite(self.trainer, "the loss", float(loss))
         norm = self._backward()
-        self.trainer.check_norm(float(norm))
+        check_finite(self.trainer, "the gradients' norm", float(norm))
         self.trainer.optimizer.step()
         self.trainer.optimizer.zero_grad()
         return Outcome(loss, norm)

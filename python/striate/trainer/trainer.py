@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from striate import checkpoint, nn, random
-from striate._device import namespace, of_model, to_host, use
+from striate._device import of_model, to_host, use
 from striate._files import remove_leftovers
 from striate.data.dataset import (
     Draw,
@@ -31,16 +31,20 @@ from striate.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from striate.trainer.callbacks import Callback, Metrics, MetricsFile
 from striate.trainer.epoch import Partial
 from striate.trainer.evaluation import Evaluation, evaluate, finite_or_none
+from striate.trainer.failure import (
+    CHECKPOINT,
+    TrainingError,
+    check_finite,
+    check_weights,
+    make_folder,
+    telling_of_memory,
+)
 from striate.trainer.feed import CudaFeed, Feed, Uploads
 from striate.trainer.interrupt import on_interrupt
 from striate.trainer.options import check_options, split
 from striate.trainer.step import CudaStep, Step
 
-CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "metrics.jsonl"
-
-
-class TrainingError(RuntimeError):
-    """The training cannot go on; the message says at which step and what is kept."""
+MODEL, METRICS = "model.safetensors", "metrics.jsonl"
 
 
 class _Stopped(Exception):
@@ -140,9 +144,15 @@ class Trainer:
 
         ``validation`` is measured after every epoch and never used to choose anything; with
         ``val_fraction`` a part of ``train`` takes its place. ``resume``: a checkpoint of a run with
-        the same settings. Raises TrainingError for a loss that is not finite, CheckpointError for a
-        checkpoint that does not fit, DataError if nothing can be read, or one sample of those that
-        refuse to leave any out (the checkpoint then holds all steps before it).
+        the same settings.
+
+        Raises TrainingError for a loss that is not finite, CheckpointError for a checkpoint that
+        does not fit, DataError if nothing can be read, or one sample of those that refuse to leave
+        any out (the checkpoint then holds all steps before it). OSError names a file that cannot
+        be written: a full disk ends the training rather than let it go on without a checkpoint. An
+        ``out`` that cannot be written at all is found before the first step. MemoryError says at
+        which step. None of these harms the last checkpoint. After OSError or MemoryError, once
+        there is room, ``fit`` goes on from where it was; after TrainingError with ``resume``.
         """
         with use(of_model(self.model)):
             return self._fit(train, validation, resume)
@@ -155,7 +165,7 @@ class Trainer:
         self.steps_per_epoch, self.samples = len(order), len(train)
         self._stopping, self.evaluation = False, None
         if self.out is not None:
-            self.out.mkdir(parents=True, exist_ok=True)
+            make_folder(self.out)
             for name in (CHECKPOINT, MODEL, METRICS):
                 remove_leftovers(self.out / name)
         if resume is not None:
@@ -196,11 +206,13 @@ class Trainer:
         uploads: Uploads | None,
     ) -> None:
         try:
-            self._train_epoch(train, order, generator, step, uploads)
+            with telling_of_memory(self, "a smaller batch size may help"):
+                self._train_epoch(train, order, generator, step, uploads)
             if self.step == (self.epoch + 1) * len(order):
-                if self._stopping:  # a second Ctrl-C may end the validation, and this process
-                    self.save_checkpoint()
-                self._end_epoch(validation)
+                with telling_of_memory(self):
+                    if self._stopping:  # a second Ctrl-C may end the validation, and this process
+                        self.save_checkpoint()
+                    self._end_epoch(validation)
         except _Stopped:
             pass
         except DataError:
@@ -231,8 +243,8 @@ class Trainer:
                     outcome = step.take(x, labels)
                     feed.prepare()  # while a GPU computes
                     loss = float(outcome.loss)
-                    self.check_loss(loss)
-                    self.check_norm(float(outcome.norm))
+                    check_finite(self, "the loss", loss)
+                    check_finite(self, "the gradients' norm", float(outcome.norm))
                     partial.loss += loss * len(labels)
                     partial.seen += len(labels)
                 self._count_step()
@@ -242,16 +254,6 @@ class Trainer:
                 if self._stopping:
                     return
                 started = time.perf_counter()
-
-    def check_loss(self, loss: float) -> None:
-        """Raises TrainingError for a loss of the step under way that is not finite."""
-        if not math.isfinite(loss):
-            raise TrainingError(self._failure(f"the loss is {loss}"))
-
-    def check_norm(self, norm: float) -> None:
-        """Raises TrainingError for a norm of the gradients that is not finite."""
-        if not math.isfinite(norm):
-            raise TrainingError(self._failure(f"the gradients' norm is {norm}"))
 
     def _count_step(self) -> None:
         if self.schedule is not None and self.schedule_every == "step":
@@ -263,7 +265,7 @@ class Trainer:
         if partial.seen == 0:
             first = "".join(f"; {name}" for name in partial.named[:1])
             raise TrainingError(f"none of the {self.samples:,} training samples can be read{first}")
-        self._check_weights()
+        check_weights(self)
         result = self.evaluation = None if validation is None else self._validate(validation)
         self.epoch += 1
         self.skipped = partial.sentences("training")
@@ -328,7 +330,7 @@ class Trainer:
 
         Raises TrainingError, and keeps the old one, if a weight is not finite.
         """
-        self._check_weights()
+        check_weights(self)
         self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:
@@ -336,16 +338,3 @@ class Trainer:
             from striate.trainer.resume import snapshot
 
             checkpoint.save(self.out / CHECKPOINT, *snapshot(self))
-
-    def _check_weights(self) -> None:
-        for name, parameter in self.model.named_parameters():
-            if not namespace(parameter.data).isfinite(parameter.data).all():
-                raise TrainingError(self._failure(f"{name} is not finite", after=True))
-
-    def _failure(self, what: str, after: bool = False) -> str:
-        step = self.step if after else self.step + 1
-        where = f"{what} at step {step} (epoch {-(-step // max(1, self.steps_per_epoch))})"
-        kept = ""
-        if self.out is not None and (self.out / CHECKPOINT).exists():
-            kept = f"; the last good checkpoint is {self.out / CHECKPOINT}"
-        return f"{where}; a lower learning rate may help{kept}"
