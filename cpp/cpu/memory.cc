@@ -13,6 +13,8 @@
 #include <new>
 #include <vector>
 
+#include "cpu/out_of_memory.h"
+
 namespace striate::cpu {
 namespace {
 
@@ -79,7 +81,8 @@ void* system_block(std::size_t bytes) {
 }  // namespace
 
 void* allocate(std::size_t bytes) {
-  if (bytes > SIZE_MAX / 2) throw std::bad_alloc();
+  make_room_to_throw();
+  if (bytes > SIZE_MAX / 2) throw OutOfMemory(bytes);
   const std::size_t size = kKeepBlocks ? size_class(bytes) : bytes;
   Header* header = nullptr;
   if (kKeepBlocks) {
@@ -96,7 +99,7 @@ void* allocate(std::size_t bytes) {
     if (memory == nullptr) {
       empty_cache();  // what is kept may be what is missing
       memory = system_block(kAlignment + size);
-      if (memory == nullptr) throw std::bad_alloc();
+      if (memory == nullptr) throw OutOfMemory(bytes);
     }
     header = static_cast<Header*>(memory);
     header->size = size;

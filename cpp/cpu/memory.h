@@ -11,7 +11,8 @@ namespace striate::cpu {
 
 constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 
-/// At least `bytes` of uninitialised memory, aligned to kAlignment. Throws std::bad_alloc.
+/// At least `bytes` of uninitialised memory, aligned to kAlignment. Throws a
+/// std::bad_alloc that says how many bytes could not be had.
 void* allocate(std::size_t bytes);
 
 /// Gives back what allocate returned; nullptr is allowed.

@@ -109,7 +109,7 @@ FlushToZero::~FlushToZero() {
 #endif
 }
 
-thread_local constinit bool inside_chunk = false;
+STRIATE_STATIC_TLS thread_local constinit bool inside_chunk = false;
 
 Serially::Serially() : before_(inside_chunk) { inside_chunk = true; }
 Serially::~Serially() { inside_chunk = before_; }

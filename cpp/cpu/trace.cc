@@ -6,11 +6,13 @@
 
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
+#include "cpu/threads/threads.h"
 
 namespace striate::cpu {
 namespace {
 
-thread_local bool speaking = false;  // an op that called this one will speak
+// An op that called this one will speak.
+STRIATE_STATIC_TLS thread_local constinit bool speaking = false;
 
 }  // namespace
 

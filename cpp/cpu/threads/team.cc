@@ -18,6 +18,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -25,10 +26,14 @@
 #if defined(__linux__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
+#include "cpu/out_of_memory.h"
 #include "cpu/parallel.h"
 #include "cpu/threads/threads.h"
 
@@ -59,6 +64,29 @@ bool spin(const Ready& ready) {
   return ready();
 }
 
+// Pages that the system has to spare as long as this holds them. Of a new thread's first blocks glibc
+// takes each from the system, if it has no address space for a heap of the thread's own.
+class Aside {
+ public:
+#if defined(__linux__)
+  Aside()
+      : pages_(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+    if (pages_ == MAP_FAILED) throw std::bad_alloc();
+  }
+  ~Aside() { give_up(); }
+  void give_up() {
+    if (pages_ != MAP_FAILED) munmap(pages_, kBytes);
+    pages_ = MAP_FAILED;
+  }
+
+ private:
+  static constexpr std::size_t kBytes = 64 << 10;
+  void* pages_;
+#else
+  void give_up() {}
+#endif
+};
+
 class Team {
  public:
   bool run(int threads, int64_t chunks, void (*run)(void*, int64_t), void* context);
@@ -72,6 +100,7 @@ class Team {
   void work();
   void take_chunks();
   void start_workers(int count);
+  void start_worker();
   void end_workers();
 
   std::mutex region_;  // held by the caller whose region runs
@@ -168,9 +197,29 @@ void Team::start_workers(int count) {
   wanted_ = count;
   try {
     workers_.reserve(count);
-    for (int i = 0; i < count; ++i) workers_.emplace_back([this] { work(); });
+    for (int i = 0; i < count; ++i) start_worker();
   } catch (const std::system_error&) {  // those that there are take all chunks
+  } catch (const std::bad_alloc&) {
   }
+}
+
+// The new worker makes its room to throw where something was set aside for that, while its starter
+// waits: its stack may have been the last that there was.
+void Team::start_worker() {
+  Aside aside;
+  bool ready = false;
+  workers_.emplace_back([this, &aside, &ready] {
+    {
+      const std::lock_guard lock(sleep_);
+      aside.give_up();
+      make_room_to_throw();
+      ready = true;
+      done_.notify_one();
+    }
+    work();
+  });
+  std::unique_lock lock(sleep_);
+  done_.wait(lock, [&ready] { return ready; });
 }
 
 void Team::end_workers() {

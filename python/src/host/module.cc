@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "backend.h"
+#include "cpu/out_of_memory.h"
 #include "ops.h"
 
 namespace {
@@ -27,6 +28,7 @@ void register_ops(pybind11::module_& m) {
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled ops of Striate. Private: use striate.functional.";
   m.attr("__version__") = STRIATE_VERSION;
+  striate::cpu::make_room_to_throw();
   striate::bindings::register_backend(m);
   striate::bindings::register_conv2d_algorithm(m);
   register_ops<float>(m);
