@@ -162,6 +162,35 @@ def test_resume_and_eval_know_their_data(
     assert "was trained with data=" in error
 
 
+def test_a_damaged_file_is_a_sentence(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("checkpoint.safetensors", "model.safetensors", "metrics.jsonl"):
+        shutil.copy(run / name, tmp_path)
+    for name, array in (("checkpoint", "optimizer/9"), ("model", "fc3.weight")):
+        path = tmp_path / f"{name}.safetensors"
+        data = bytearray(path.read_bytes())
+        data[-10] ^= 4
+        path.write_bytes(data)
+        commands = [["eval", str(path)], ["predict", str(path), "x.png"], ["summary", str(path)]]
+        if name == "checkpoint":
+            commands.append(["train", "lenet5", "--resume", str(tmp_path)])
+        for command in commands:
+            error = fails(capsys, *command)
+            assert error.startswith(f"striate: error: {path}: {array} is damaged: its CRC-32 is ")
+            assert error.count("\n") == 1
+
+
+def test_a_learning_rate_that_is_too_high_is_a_sentence(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for lr in ("1e6", "1e38"):
+        error = fails(capsys, "train", "lenet5", "--data", str(digits), "--lr", lr,
+                      "--out", str(tmp_path / lr))  # fmt: skip
+        assert re.fullmatch(r"striate: error: the loss is (nan|inf) at step \d+ \(epoch 1\); a "
+                            r"lower learning rate may help\n", error)  # fmt: skip
+
+
 def test_data_that_does_not_fit_leaves_no_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

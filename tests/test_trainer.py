@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import math
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ import pytest
 
 import striate
 from checks import draw
-from striate import nn, optim
+from striate import models, nn, optim
 from striate._device import to_host
 from striate.checkpoint import CheckpointError
 from striate.data.dataset import ArraySamples, Normalize, ShuffledBatches, permutation
@@ -203,6 +204,63 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tmp_path:
     arrays, description = striate.load(tmp_path / "checkpoint.safetensors")
     assert description["training"]["step"] == 12
     assert all(np.isfinite(a).all() for a in arrays.values())
+
+
+def test_after_a_loss_that_is_not_finite_the_process_goes_on(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    """The same trainer from its last checkpoint; or its weights in a new one, at a lower rate."""
+
+    class Poison(Callback):
+        done = False
+
+        def on_step_end(self, trainer: Trainer, loss: float) -> None:
+            if trainer.step == 14 and not self.done:
+                self.done = True
+                for parameter in trainer.model.parameters():
+                    parameter.data[...] = np.inf
+
+    trainer = make_trainer(tmp_path, callbacks=[Poison()])
+    with pytest.raises(TrainingError):
+        trainer.fit(samples(), validation=samples())
+    path = tmp_path / "checkpoint.safetensors"
+    lower = make_trainer(schedule="step")
+    models.load_fitting(lower.model, path)
+    assert math.isfinite(lower.fit(samples())[-1]["train_loss"])
+    trainer.fit(samples(), validation=samples(), resume=path)
+    assert state(trainer) == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("clip", "message"),
+    [
+        (1.0, r"the gradients' norm is (nan|inf) at step 14 \(epoch 2\); a lower learning rate"),
+        (
+            None,
+            r"the loss is (nan|inf) at step 15 \(epoch 2\); a lower learning rate may help; the",
+        ),
+    ],
+)
+def test_an_exploding_gradient(tmp_path: Path, clip: float | None, message: str) -> None:
+    """With clipping it is found before the update, without it at the next loss."""
+
+    class Explode(Callback):
+        def on_step_end(self, trainer: Trainer, loss: float) -> None:
+            trainer.criterion.factor = np.float32(3e38 if trainer.step == 13 else 1)
+
+    class Criterion(nn.CrossEntropyLoss):
+        factor = np.float32(1)
+
+        def backward(self) -> Any:
+            return super().backward() * self.factor
+
+    if _device != "cpu":
+        pytest.skip("what a recorded step multiplies by is recorded with it")
+    options: dict[str, Any] = {"clip_grad_norm": clip, "criterion": Criterion()}
+    trainer = make_trainer(tmp_path, callbacks=[Explode()], **options)
+    with pytest.raises(TrainingError, match=message):
+        trainer.fit(samples())
+    assert striate.load(tmp_path / "checkpoint.safetensors")[1]["training"]["step"] == 12
 
 
 def test_a_validation_loss_that_is_not_finite_is_no_better(tmp_path: Path) -> None:
