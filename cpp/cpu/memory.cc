@@ -48,22 +48,16 @@ struct Pool {
   std::size_t cached = 0;
 };
 
-Pool& pool();
-
-// Never destroyed: arrays may outlive static objects. A fork waits until no thread is inside, or
-// its child would wait for ever.
-Pool* make_pool() {
-#if defined(__linux__) || defined(__APPLE__)
-  pthread_atfork([] { pool().mutex.lock(); }, [] { pool().mutex.unlock(); },
-                 [] { pool().mutex.unlock(); });
-#endif
-  return new Pool;
-}
-
 Pool& pool() {
-  static Pool* const instance = make_pool();
+  static Pool* const instance = new Pool;  // never destroyed: arrays may outlive static objects
   return *instance;
 }
+
+#if defined(__linux__) || defined(__APPLE__)
+// A fork waits until no thread is inside, or its child would wait for ever.
+[[maybe_unused]] const int watches_forks = pthread_atfork(
+    [] { pool().mutex.lock(); }, [] { pool().mutex.unlock(); }, [] { pool().mutex.unlock(); });
+#endif
 
 // A block of the system's, or nullptr. Large ones ask for huge pages: a page fault for every 2 MiB
 // and not for every 4 KiB.

@@ -7,16 +7,34 @@ array or model goes to a GPU: ``import striate`` needs neither a driver nor CuPy
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 from typing import Any
 
 from striate import _core
 
 _loaded: ModuleType | None = None
+_used = False  # this process has spoken to a GPU's driver
+_lost = False  # its parent had, and what a driver knows does not outlive a fork
+
+
+def _after_fork() -> None:
+    global _loaded, _lost
+    _loaded, _lost = None, _lost or _used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _load() -> tuple[ModuleType | None, str]:
     """(the extension, ""), or (None, one clause that says what is missing and what to do)."""
+    global _used
+    if _lost:
+        return None, (
+            "this process was forked from one that had used it, and CUDA does not survive a fork; "
+            "start processes by multiprocessing.get_context('spawn')"
+        )
     try:
         module = importlib.import_module("striate._cuda")
     except ImportError as error:
@@ -35,6 +53,7 @@ def _load() -> tuple[ModuleType | None, str]:
     why = module.why_unavailable()
     if why:
         return None, why
+    _used = True
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:

@@ -21,15 +21,10 @@ std::atomic<bool> team_forked_away{false};  // ... and is now a forked child wit
 
 // The child of a fork has none of its parent's pool threads, and libgomp waits for them for ever.
 // Such a child works serially; a child of a parent that never ran a region is not affected.
-void watch_forks() {
 #if defined(__linux__)
-  static std::once_flag once;
-  std::call_once(once, [] {
+[[maybe_unused]] const int watches_forks =
     pthread_atfork(nullptr, nullptr, [] { team_forked_away = team_started.load(); });
-  });
 #endif
-  team_started = true;
-}
 
 }  // namespace
 
@@ -39,7 +34,7 @@ bool threads_forked_away() { return team_forked_away; }
 
 bool run_on_threads(int threads, int64_t chunks, void (*run)(void*, int64_t), void* context) {
   if (team_forked_away) return false;
-  watch_forks();
+  team_started = true;
   std::atomic<int64_t> next{0};
   std::exception_ptr error;
   std::mutex error_mutex;

@@ -236,14 +236,17 @@ void Team::end_workers() {
 
 std::atomic<Team*> the_team{nullptr};  // never destroyed: chunks may run while static objects go
 
-// The child of a fork has none of the workers: it starts a team of its own when it needs one.
+#if defined(__linux__) || defined(__APPLE__)
+// The child of a fork has none of the workers, and the old team may be locked by a thread that it
+// has not, either: it starts a team of its own when it needs one. (Registered when the program
+// starts: a fork in the middle of a first call would find it half done.)
+[[maybe_unused]] const int watches_forks =
+    pthread_atfork(nullptr, nullptr, [] { the_team = nullptr; });
+#endif
+
 Team& team() {
   Team* team = the_team.load();
   if (team != nullptr) return *team;
-#if defined(__linux__) || defined(__APPLE__)
-  static std::once_flag once;
-  std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { the_team = nullptr; }); });
-#endif
   Team* const fresh = new Team;
   if (the_team.compare_exchange_strong(team, fresh)) return *fresh;
   delete fresh;

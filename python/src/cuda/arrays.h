@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "checks.h"
+#include "without_gil.h"
 
 namespace striate::bindings {
 
@@ -91,7 +92,7 @@ class CurrentStream {
 template <class Run>
 void without_gil(const Run& run) {
   const CurrentStream stream;
-  const py::gil_scoped_release nogil;
+  const WithoutGil nogil;
   run();
 }
 

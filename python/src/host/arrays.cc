@@ -9,13 +9,36 @@ bool is_ndarray(const py::handle& object) {
   return Py_TYPE(object.ptr()) == py::detail::npy_api::get().PyArray_Type_;
 }
 
+// What one call into the C API gives, which may run Python or release the GIL.
+template <class Call>
+py::object called(const Call& call) {
+  PyObject* const result = stopping_at_exit(call);
+  if (result == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
+}
+
+py::array call_numpy(const char* function, const py::handle& argument) {
+  const py::object f = py::module_::import("numpy").attr(function);
+  return called([&] { return PyObject_CallOneArg(f.ptr(), argument.ptr()); });
+}
+
+// `array` itself where it is as `flags` want, else a copy that is.
+template <class T>
+py::array converted(const py::array& array, int flags) {
+  PyObject* const dtype = py::dtype::of<T>().release().ptr();
+  const auto from_any = py::detail::npy_api::get().PyArray_FromAny_;
+  return called([&] { return from_any(array.ptr(), dtype, 0, 0, flags, nullptr); });
+}
+
 // DLPack's number of host memory.
 constexpr int64_t kHost = 1;
 
 // TypeError for memory of another device; both are named.
 void check_is_host(const py::handle& object, const char* op, const char* name) {
   if (!py::hasattr(object, "__dlpack_device__")) return;
-  const auto [kind, id] = object.attr("__dlpack_device__")().cast<std::pair<int64_t, int64_t>>();
+  const py::object found =
+      called([&] { return PyObject_CallMethod(object.ptr(), "__dlpack_device__", nullptr); });
+  const auto [kind, id] = found.cast<std::pair<int64_t, int64_t>>();
   if (kind == kHost) return;
   const std::string device = kind == 2 ? "cuda:" + std::to_string(id) : "another device";
   throw py::type_error(where(op, name) + "is on " + device +
@@ -34,12 +57,10 @@ Array as_array(const py::handle& object, const char* op, const char* name) {
   }
   if (py::hasattr(object, "__dlpack__")) {
     check_is_host(object, op, name);
-    return py::module_::import("numpy").attr("from_dlpack")(object).cast<py::array>();
+    return call_numpy("from_dlpack", object);
   }
   if (PyObject_CheckBuffer(object.ptr()) != 0 && !py::isinstance<py::bytes>(object)) {
-    return py::module_::import("numpy")
-        .attr("asarray")(py::memoryview(py::reinterpret_borrow<py::object>(object)))
-        .cast<py::array>();
+    return call_numpy("asarray", py::memoryview(py::reinterpret_borrow<py::object>(object)));
   }
   throw py::type_error(where(op, name) + "must be a NumPy array, got " + type_name(object));
 }
@@ -66,8 +87,7 @@ Input<T>::Input(const py::handle& object, const char* op, const char* name)
   constexpr int kReadable =
       py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
   if ((array_.flags() & kReadable) != kReadable) {  // the documented copy of a strided view
-    array_ = py::array_t<T, py::array::c_style>(
-        py::module_::import("numpy").attr("array")(array_, py::arg("order") = "C"));
+    array_ = converted<T>(array_, kReadable | py::detail::npy_api::NPY_ARRAY_ENSUREARRAY_);
   }
   set_shape(shape_of(array_));
 }
@@ -95,10 +115,11 @@ bool is_plain(const py::handle& object) {
 
 Labels::Labels(const Array& target, int64_t classes, int64_t ignore_index, const char* op,
                bool /*backward: memory would be touched there, too*/) {
-  constexpr int kFlags =
-      py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  const py::array_t<int64_t, kFlags> cast(target);
-  labels_.assign(cast.data(), cast.data() + cast.size());
+  const py::array cast = converted<int64_t>(
+      target, py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_ |
+                  py::detail::npy_api::NPY_ARRAY_ENSUREARRAY_);
+  const auto* const first = static_cast<const int64_t*>(cast.data());
+  labels_.assign(first, first + cast.size());
   const bool wraps = kind_of(target) == 'u' && target.itemsize() == 8;
   for (std::size_t i = 0; i < labels_.size(); ++i) {
     const int64_t t = labels_[i];

@@ -13,6 +13,7 @@
 
 #include "checks.h"
 #include "cpu/memory.h"
+#include "without_gil.h"
 
 namespace striate::bindings {
 
@@ -87,7 +88,7 @@ T* data(Output<T>& array) {
 /// Runs an op, without the GIL.
 template <class Run>
 void without_gil(const Run& run) {
-  const py::gil_scoped_release nogil;
+  const WithoutGil nogil;
   run();
 }
 

@@ -53,15 +53,14 @@ void register_backend(py::module_& m) {
   m.def("get_num_threads", &cpu::num_threads);
   m.def("num_threads_reason", &cpu::num_threads_reason);
   m.def("threading_runtime", &cpu::threading_runtime);
-  m.def("peak_gflops", &cpu::peak_gflops, py::arg("seconds"),
-        py::call_guard<py::gil_scoped_release>());
+  m.def("peak_gflops", &cpu::peak_gflops, py::arg("seconds"), py::call_guard<WithoutGil>());
   m.def(
       "peak_bandwidth",
       [](int passes) {
         const cpu::PeakBandwidth best = cpu::peak_bandwidth(passes);
         return std::pair(best.read, best.update);
       },
-      py::arg("passes"), py::call_guard<py::gil_scoped_release>());
+      py::arg("passes"), py::call_guard<WithoutGil>());
   m.def("cuda_decision", [] { return STRIATE_CUDA_DECISION; });
   m.def("empty_cache", &cpu::empty_cache);
   m.def("cached_bytes", &cpu::cached_bytes);

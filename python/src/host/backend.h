@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "striate/cross_entropy.h"
+#include "without_gil.h"
 
 namespace striate::bindings {
 
@@ -34,7 +35,7 @@ py::object cross_entropy_total(const T* x, const CrossEntropy<T>& problem) {
   const auto op = choose(reference::cross_entropy_forward<T>, fast::cross_entropy_forward);
   double total = 0;
   {
-    const py::gil_scoped_release nogil;
+    const WithoutGil nogil;
     total = op(nullptr, x, problem);
   }
   return py::float_(total);

@@ -207,7 +207,7 @@ void register_training(py::module_& m) {
             float* const to = data<float>(y);
             auto saved = std::make_unique<Saved>();
             {
-              const py::gil_scoped_release nogil;
+              const WithoutGil nogil;
               saved->saved =
                   self.forward(to, x.data(), params.data.data(), x[0], std::move(draws), save);
             }
@@ -245,7 +245,7 @@ void register_training(py::module_& m) {
               dx = array;
             }
             {
-              const py::gil_scoped_release nogil;
+              const WithoutGil nogil;
               self.backward(to, dparams.data(), dy.data(), *saved.saved, params.data.data());
             }
             return py::make_tuple(dx, grads);
