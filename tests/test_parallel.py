@@ -18,7 +18,8 @@ pytestmark = pytest.mark.skipif(
 
 
 def build(program: Path, threads: str, *options: str) -> str:
-    sources = ["tests/parallel.cc", "cpp/cpu/parallel.cc", f"cpp/cpu/threads/{threads}.cc"]
+    sources = ["tests/parallel.cc", "cpp/cpu/parallel.cc", "cpp/cpu/cgroup.cc"]
+    sources += [f"cpp/cpu/threads/{threads}.cc"]
     return subprocess.run(
         [str(COMPILER), "-std=c++20", "-O1", "-g", "-Icpp", *options, "-pthread"]
         + [str(ROOT / source) for source in sources]

@@ -2,19 +2,22 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <cstdlib>
-#include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 
 #if defined(__linux__)
+#include <pthread.h>
 #include <sched.h>
 #endif
 #if defined(__SSE__)
 #include <xmmintrin.h>
 #endif
 
+#include "cpu/cgroup.h"
 #include "cpu/threads/threads.h"
 
 namespace striate::cpu {
@@ -27,43 +30,57 @@ struct ThreadCount {
 
 int affinity_cores() {
 #if defined(__linux__)
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  // A fixed cpu_set_t has 1,024 places, and the call fails where the kernel knows of more cores.
+  for (int places = CPU_SETSIZE; places <= 1 << 20; places *= 2) {
+    cpu_set_t* const set = CPU_ALLOC(places);
+    if (set == nullptr) break;
+    const std::size_t bytes = CPU_ALLOC_SIZE(places);
+    const bool known = sched_getaffinity(0, bytes, set) == 0;
+    const int cores = known ? CPU_COUNT_S(bytes, set) : 0;
+    CPU_FREE(set);
+    if (known) return std::max(1, cores);
+  }
 #endif
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-// A container's quota ("max 100000" or "150000 100000" in cgroup v2, two files in v1), rounded up.
-int cgroup_cores() {
-  long long quota = 0, period = 0;
-  std::string word;
-  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> word >> period && word != "max") {
-    quota = std::atoll(word.c_str());
-  } else {
-    std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") >> quota;
-    std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_period_us") >> period;
-  }
-  if (quota <= 0 || period <= 0) return 1 << 20;
-  return static_cast<int>(std::max(1LL, (quota + period - 1) / period));
+// OMP_NUM_THREADS may be a list, one number for each level of nesting: the first counts. 0: no
+// number of threads.
+int omp_num_threads(std::string_view text) {
+  text = text.substr(0, text.find(','));
+  const std::size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return 0;
+  text = text.substr(first, text.find_last_not_of(" \t") - first + 1);
+  int threads = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), threads);
+  if (error != std::errc() || stop != text.data() + text.size() || threads < 1) return 0;
+  return std::min(threads, kMostThreads);
 }
 
 ThreadCount default_threads() {
-  if (const char* text = std::getenv("OMP_NUM_THREADS")) {
-    const int threads = std::atoi(text);
-    if (threads >= 1) return {std::min(threads, 1024), "OMP_NUM_THREADS"};
-  }
+  const char* const text = std::getenv("OMP_NUM_THREADS");
+  const int wanted = text == nullptr ? 0 : omp_num_threads(text);
+  if (wanted > 0) return {wanted, "OMP_NUM_THREADS"};
   const int affinity = affinity_cores(), quota = cgroup_cores();
   std::ostringstream reason;
   reason << affinity << (affinity == 1 ? " core" : " cores") << " in the affinity mask";
   if (quota < affinity) reason << ", cut by the cgroup's CPU quota";
-  return {std::min(affinity, quota), reason.str()};
+  if (text != nullptr && *text != '\0') {
+    reason << " (OMP_NUM_THREADS='" << text << "' is no number of threads)";
+  }
+  return {std::min({affinity, quota, kMostThreads}), reason.str()};
 }
 
 const ThreadCount& default_count() {
   static const ThreadCount count = default_threads();
   return count;
 }
+
+#if defined(__linux__)
+// A fork waits until no thread is counting, or its child would wait for ever.
+[[maybe_unused]] const int watches_forks =
+    pthread_atfork([] { default_count(); }, nullptr, nullptr);
+#endif
 
 std::atomic<int> chosen_threads{0};  // by set_num_threads; 0: the default
 
@@ -76,9 +93,9 @@ int num_threads() {
 }
 
 void set_num_threads(int threads) {
-  if (threads < 1 || threads > 1024) {
-    throw std::invalid_argument("set_num_threads: threads must be between 1 and 1024, got " +
-                                std::to_string(threads));
+  if (threads < 1 || threads > kMostThreads) {
+    throw std::invalid_argument("set_num_threads: threads must be between 1 and " +
+                                std::to_string(kMostThreads) + ", got " + std::to_string(threads));
   }
   chosen_threads = threads;
 }

@@ -14,7 +14,9 @@ namespace striate::cpu {
 /// process may really use: its affinity mask, cut by its cgroup's CPU quota.
 int num_threads();
 
-/// Sets it for the whole process; throws std::invalid_argument unless 1 <= threads <= 1024.
+constexpr int kMostThreads = 1024;
+
+/// Sets it for the whole process; throws std::invalid_argument unless 1 <= threads <= kMostThreads.
 void set_num_threads(int threads);
 
 /// Why num_threads() is what it is, for `striate info`.

@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from striate import _core
+from striate import _core, _threadpools
 from striate._core import __version__, empty_cache, get_backend, get_num_threads
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ __all__ = [
     "set_num_threads",
     "set_precision",
 ]
+
+_threadpools.show()
 
 
 def set_num_threads(threads: int) -> None:
