@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Runs the smoke test on CPUs of 2008 (Nehalem: no AVX) and 2013 (Haswell: AVX2, no AVX-512), emulated
+# by qemu-user (Debian's package of that name), with a Python that has Striate installed.
+#
+#     scripts/test_old_cpus.sh PYTHON
+set -euo pipefail
+python=$1
+smoke_test="$(dirname "$0")/smoke_test.py"
+on() { # CPU COMMAND...; what the emulator lacks itself, and says so, is none of a kernel's
+  local cpu=$1
+  shift
+  qemu-x86_64 -cpu "$cpu" "$@" 2> >(grep -v "TCG doesn't support" >&2)
+}
+
+# Were the emulator lenient, nothing below would show anything: vzeroupper, AVX's simplest.
+avx='import ctypes, mmap; code = mmap.mmap(-1, 4096, prot=7); code.write(b"\xc5\xf8\x77\xc3")
+ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()'
+on Haswell "$python" -c "$avx"
+if on Nehalem "$python" -c "$avx" 2> /dev/null; then
+  echo "error: the emulated Nehalem runs AVX instructions"
+  exit 1
+fi
+
+on Nehalem "$python" "$smoke_test" --isa baseline &
+on Haswell "$python" "$smoke_test" --isa avx2
+wait $!
+
+refused=$(STRIATE_ISA=avx512 on Haswell "$python" -m striate info 2>&1) && exit 1
+grep "STRIATE_ISA: this CPU and build have no instruction set 'avx512', only baseline, avx2" \
+  <<< "$refused"
+# Emulated and real instructions give the same bits.
+STRIATE_ISA=baseline "$python" "$smoke_test"
