@@ -3,7 +3,7 @@
     python scripts/check_wheel.py WHEEL [--threads team|openmp]
 
 Fails, with a line for each fault, where the repaired wheel holds a file that it should not, or not
-exactly the OpenMP runtime that its threads need (none, or one by a name of its own); where it weighs
+exactly the OpenMP runtime that its threads need (none, or one by a name of its own); where it is
 more than 3 MB without MNIST's digits; where `import striate` loads more than NumPy, or takes more
 than 1.2 times as long. What `import striate.nn` takes, which loads NumPy itself, is printed.
 """
