@@ -42,9 +42,11 @@ class Case {
   /// ends the program.
   void expect(const char* what, const Floats& expected, double atol, const Run& run) const;
 
+  /// Prints what differs on which instruction set, and ends the program.
+  [[noreturn]] void fail(const char* what, const std::string& how) const;
+
  private:
   void expect_close(const char* what, const Floats& got, const Floats& expected, double atol) const;
-  [[noreturn]] void fail(const char* what, const std::string& how) const;
 
   std::string name_;
   std::mt19937_64 random_;

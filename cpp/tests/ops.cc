@@ -3,6 +3,7 @@
 // PyTorch, so they run wherever the library does: also on another CPU, emulated.
 //
 //     ops [OP [NUMBER]]       all ops, one, or one case of it
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -19,6 +20,7 @@ void conv2d(Case& test);
 void cross_entropy(Case& test);
 void dropout(Case& test);
 void gemm(Case& test);
+void lenet(Case& test);
 void linear(Case& test);
 void local_response_norm(Case& test);
 void max_pool2d(Case& test);
@@ -27,11 +29,10 @@ void softmax(Case& test);
 
 namespace {
 
-constexpr int kCases = 150;  // of each op
-
 constexpr struct {
   const char* name;
   void (*run)(Case& test);
+  int cases = 150;
 } kOps[] = {
     {"activation", activation},
     {"adaptive_avg_pool2d", adaptive_avg_pool2d},
@@ -40,6 +41,7 @@ constexpr struct {
     {"cross_entropy", cross_entropy},
     {"dropout", dropout},
     {"gemm", gemm},
+    {"lenet", lenet, 3},
     {"linear", linear},
     {"local_response_norm", local_response_norm},
     {"max_pool2d", max_pool2d},
@@ -47,13 +49,14 @@ constexpr struct {
     {"softmax", softmax},
 };
 
-int run(const std::string& wanted, int first, int last) {
+// `number`: of the only case to run; all of them if it is negative.
+int run(const std::string& wanted, int number) {
   int found = 0;
   for (const auto& op : kOps) {
     if (!wanted.empty() && wanted != op.name) continue;
     ++found;
-    for (int number = first; number < last; ++number) {
-      Case test(op.name, number);
+    for (int i = std::max(0, number); i < (number < 0 ? op.cases : number + 1); ++i) {
+      Case test(op.name, i);
       op.run(test);
     }
     std::printf("%s: right\n", op.name);
@@ -69,7 +72,5 @@ int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IONBF, 0);
   for (const std::string& isa : striate::cpu::supported_isas()) std::printf("%s ", isa.c_str());
   std::printf("\n");
-  const int first = argc > 2 ? std::atoi(argv[2]) : 0;
-  return striate::tests::run(argc > 1 ? argv[1] : "", first,
-                             argc > 2 ? first + 1 : striate::tests::kCases);
+  return striate::tests::run(argc > 1 ? argv[1] : "", argc > 2 ? std::atoi(argv[2]) : -1);
 }
