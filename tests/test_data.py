@@ -120,6 +120,39 @@ def test_damaged_package(tmp_path: Path, damage: str) -> None:
     assert str(caught.value).startswith(f"{path}: ")
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (lzma.compress(bytes(1 << 25), preset=0), "holds more bytes, expected 10000 for"),
+        (lzma.compress(bytes(9999)), "holds 9999 bytes, expected 10000 for"),
+        (lzma.compress(bytes(10_000)) + b"junk", "4 bytes follow its end"),
+        (lzma.compress(bytes(10_000))[:-4], "truncated"),
+        (
+            # One byte in a block that says to need a dictionary of 1.5 GB.
+            bytes.fromhex(
+                "fd377a585a000004e6d6b44602002101250000003b787b410100007800000000"
+                "45aeef83f8ee160a00011901a52c81cc1fb6f37d010000000004595a"
+            ),
+            "corrupt .Memory usage limit exceeded",
+        ),
+    ],
+    ids=["bomb", "short", "junk", "cut", "dictionary"],
+)
+def test_a_packed_file_allocates_what_the_digits_need(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    (tmp_path / "train-labels.xz").write_bytes(lzma.compress(b""))
+    path = tmp_path / "test-labels.xz"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=f"{path}: .*{sentence}"):
+            packed.unpack(tmp_path, {"train": 0, "test": 10_000})
+        assert tracemalloc.get_traced_memory()[1] < packed.MEMORY
+    finally:
+        tracemalloc.stop()
+
+
 def test_python_without_lzma(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lzma", None)
     with pytest.raises(DataError, match="built without the lzma module"):
@@ -145,7 +178,7 @@ def test_packing_is_lossless_and_repeatable(tmp_path: Path) -> None:
     script, data = pack_script(), Dataset(*splits)
     for folder in (tmp_path / "a", tmp_path / "b"):
         script.pack(data, folder)
-        assert_equal(packed.unpack(folder), data)
+        assert_equal(packed.unpack(folder, {"train": 83, "test": 31}), data)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 

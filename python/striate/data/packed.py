@@ -7,6 +7,8 @@ it): neighbours that look alike save 2 %. ``scripts/pack_mnist.py`` makes the fi
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from striate.data.idx import DataError, DataNotFoundError, Dataset, Split
 
 FOLDER = Path(__file__).parent / "mnist_xz"
 IMAGE_SHAPE = (28, 28)
+SIZES = {"train": 60_000, "test": 10_000}
 BLOCKS = {"train": 10, "test": 2}  # of equal size, so that threads end together
+MEMORY = 16 << 20  # bytes that a decoder may ask for; pack_mnist.py's files want 9 MiB
 
 # SHA-256 of the C-order arrays; equal to the hashes of the original files without their headers.
 SHA256 = {
@@ -40,12 +44,15 @@ def mnist() -> Dataset:
     return unpack(FOLDER)
 
 
-def unpack(folder: Path) -> Dataset:
-    """The data set in a folder that ``scripts/pack_mnist.py`` wrote; raises as ``mnist`` does."""
+def unpack(folder: Path, sizes: Mapping[str, int] = SIZES) -> Dataset:
+    """The data set in a folder that ``scripts/pack_mnist.py`` wrote; raises as ``mnist`` does.
+
+    ``sizes``: how many digits each split has. A file that holds more is not read to its end.
+    """
     splits = []
     jobs = []
     for name, blocks in BLOCKS.items():
-        labels = _decode(folder / f"{name}-labels.xz").copy()  # writable, as images will be
+        labels = _decode(folder / f"{name}-labels.xz", (sizes[name],)).copy()  # writable
         images = np.empty((len(labels), *IMAGE_SHAPE), np.uint8)
         order = np.argsort(labels, kind="stable")
         for k, rows in enumerate(np.array_split(order, blocks)):
@@ -54,11 +61,7 @@ def unpack(folder: Path) -> Dataset:
 
     def decode_block(job: tuple[Path, np.ndarray, np.ndarray]) -> None:
         path, images, rows = job
-        pixels = _decode(path)
-        expected = (len(rows), *IMAGE_SHAPE)
-        if pixels.size != len(rows) * images[0].size:
-            raise DataError(f"{path}: holds {pixels.size} bytes, expected images of {expected}")
-        images[rows] = pixels.reshape(expected)
+        images[rows] = _decode(path, (len(rows), *IMAGE_SHAPE))
 
     with ThreadPoolExecutor() as pool:  # lzma releases the GIL while it decodes
         for _ in pool.map(decode_block, jobs):
@@ -66,8 +69,8 @@ def unpack(folder: Path) -> Dataset:
     return Dataset(*splits)
 
 
-def _decode(path: Path) -> np.ndarray:
-    """The bytes of one .xz file as a uint8 array (n,), read-only."""
+def _decode(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """What one .xz file holds as a uint8 array of ``shape``, read-only."""
     try:
         import lzma
     except ImportError:
@@ -75,9 +78,19 @@ def _decode(path: Path) -> np.ndarray:
             f"{path}: this Python was built without the lzma module that unpacks it; "
             "give a folder of IDX files instead"
         ) from None
+    expected = math.prod(shape)
     try:
-        return np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY)
+        content = decoder.decompress(path.read_bytes(), expected + 1)
     except FileNotFoundError:
         raise DataNotFoundError(f"{path}: this part of the packed MNIST is missing") from None
     except lzma.LZMAError as error:
         raise DataError(f"{path}: this part of the packed MNIST is corrupt ({error})") from None
+    if len(content) != expected:
+        found = "more" if len(content) > expected else f"{len(content)}"
+        raise DataError(f"{path}: holds {found} bytes, expected {expected} for {shape}")
+    if not decoder.eof:  # reading on to the end is also what verifies the checksum
+        raise DataError(f"{path}: this part of the packed MNIST is truncated")
+    if decoder.unused_data:
+        raise DataError(f"{path}: {len(decoder.unused_data)} bytes follow its end")
+    return np.frombuffer(content, np.uint8).reshape(shape)
