@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import importlib.util
 import lzma
+import os
 import shutil
 import struct
 import subprocess
@@ -268,6 +269,13 @@ def test_no_file(tmp_path: Path) -> None:
     fails(tmp_path, "this is a folder")
     with pytest.raises(FileNotFoundError):
         read_idx(tmp_path / "nothing")
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for a writer
+    fails(tmp_path / "pipe", "not a regular file")
+    (tmp_path / "loop").symlink_to("loop")
+    fails(tmp_path / "loop", "cannot be read .*symbolic links")
 
 
 # --- load_idx_folder -------------------------------------------------------------------------

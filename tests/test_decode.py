@@ -209,7 +209,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*args: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("striate.data.decode.open", refuse, raising=False)
+    monkeypatch.setattr("striate.data.idx.open", refuse, raising=False)
     with pytest.raises(DataError, match="secret.png: .* cannot be read .Permission denied"):
         read_regions(path, whole)
 

@@ -9,17 +9,16 @@ import contextlib
 import functools
 import math
 import os
-import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.idx import DataError, DataNotFoundError
+from striate.data.idx import DataError, DataNotFoundError, open_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -62,7 +61,7 @@ def read_regions(path: str | os.PathLike[str], choose: Choose) -> list[Pixels]:
 
     with (
         picture_errors(path),
-        _open_file(path) as file,
+        open_file(path) as file,
         Image.open(file, formats=_formats()) as image,
     ):
         _refuse_bomb(path, image)
@@ -116,20 +115,12 @@ def open_image(path: str | os.PathLike[str]) -> Picture:
     """
     from PIL import Image
 
-    with picture_errors(path), open(path, "rb") as file:
+    with picture_errors(path), open_file(path) as file:
         image = Image.open(file)
         with image:
             _refuse_bomb(path, image)
             image.load()
         return image
-
-
-def _open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """The file at ``path``; opening a pipe or a device could wait for ever."""
-    mode = os.stat(path).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise DataError(f"{path}: not a regular file")
-    return open(path, "rb")
 
 
 @contextlib.contextmanager

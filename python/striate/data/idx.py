@@ -7,12 +7,12 @@ Source: Yann LeCun's MNIST page, section "FILE FORMATS FOR THE MNIST DATABASE".
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import re
+import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """
     path = Path(path)
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             is_gzip = file.read(2) == _GZIP_MAGIC
             file.seek(0)
             size = os.fstat(file.fileno()).st_size
@@ -65,9 +65,19 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         raise DataNotFoundError(f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise DataError(f"{path}: this is a folder, expected an IDX file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _read_gzip(file: io.BufferedIOBase, path: Path, size: int) -> np.ndarray:
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """The file at ``path``; opening a pipe or a device could wait for ever, so DataError then."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path}: not a regular file")
+    return open(path, "rb")
+
+
+def _read_gzip(file: BinaryIO, path: Path, size: int) -> np.ndarray:
     import gzip
     import zlib
 
@@ -80,7 +90,7 @@ def _read_gzip(file: io.BufferedIOBase, path: Path, size: int) -> np.ndarray:
         raise DataError(f"{path}: the gzip file is corrupt ({error})") from None
 
 
-def _read_stream(stream: io.BufferedIOBase, path: Path, limit: int, *, exact: bool) -> np.ndarray:
+def _read_stream(stream: Any, path: Path, limit: int, *, exact: bool) -> np.ndarray:
     """Reads one IDX array from ``stream``, which holds ``limit`` bytes, or at most so many."""
     dtype, shape = _read_header(stream, path)
     header = 4 + 4 * len(shape)
@@ -109,10 +119,12 @@ def _read_stream(stream: io.BufferedIOBase, path: Path, limit: int, *, exact: bo
     # For gzip, reading on to the end is also what verifies the checksum.
     if stream.read(1):
         raise DataError(f"{path}: bytes follow the {expected} that its header {shape} announces")
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    if not array.dtype.isnative:  # in place: a second copy may be what memory has no room for
+        array = array.byteswap(inplace=True).view(dtype.newbyteorder("="))
+    return array
 
 
-def _read_header(stream: io.BufferedIOBase, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+def _read_header(stream: Any, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
     head = stream.read(4)
     if len(head) < 4:
         raise DataError(f"{path}: truncated: {len(head)} bytes are too few for an IDX header")
