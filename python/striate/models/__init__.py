@@ -27,6 +27,14 @@ INPUT_SHAPES: dict[str, tuple[int, int, int]] = {
     "alexnet_2012": (3, 227, 227),
 }
 
+# Numbers in each model's parameters: all but those of its last layer, and those of one class.
+_NUMBERS = {
+    "lenet5": (60_856, 85),
+    "lenet5_1998": (60_000, 85),
+    "alexnet": (57_003_840, 4097),
+    "alexnet_2012": (56_868_224, 4097),
+}
+
 
 def create(name: str, **arguments: Any) -> nn.Layer:
     """A new model by name; ValueError for a name that is none of MODELS."""
@@ -48,15 +56,24 @@ def load(path: str | Path) -> tuple[nn.Layer, dict[str, Any]]:
                               "weights use striate.models.load_fitting")  # fmt: skip
     arrays = checkpoint.model_arrays(arrays, description)
     arguments = description.get("arguments", {})
-    largest = max((array.size for array in arrays.values()), default=0)
     try:
-        if any(value > largest for value in arguments.values()):
-            raise ValueError(f"arguments {arguments} for arrays of at most {largest} elements")
-        model = create(description.get("model", ""), **arguments)
+        _check_size(description["model"], arguments, sum(array.size for array in arrays.values()))
+        model = create(description["model"], **arguments)
         model.load_state_dict(arrays)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from None
     return model.eval(), description
+
+
+def _check_size(name: Any, arguments: Any, held: int) -> None:
+    """Refuses a model larger than the ``held`` numbers of its file, before it is made."""
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise TypeError(f"its model must be a name with arguments, got {name!r}, {arguments!r}")
+    fixed, each = _NUMBERS.get(name, (0, 1))
+    classes = arguments.get("num_classes", 0)
+    if isinstance(classes, (int, float)) and fixed + each * classes > held:
+        raise ValueError(f"{name} with {classes} classes needs {fixed + each * classes} numbers, "
+                         f"but the file holds {held}")  # fmt: skip
 
 
 __all__ = [
