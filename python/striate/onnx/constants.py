@@ -9,7 +9,7 @@ import numpy as np
 from striate.onnx.operation import Operation
 from striate.onnx.tensors import ANY, to_array
 
-_MOST = 2**31  # bytes that a file may ask for without holding them
+MOST = 2**26  # bytes that a file may ask for without holding them
 
 
 def fold(op: Operation) -> ANY | None:
@@ -55,7 +55,7 @@ def _constant_of_shape(op: Operation) -> ANY:
         op.refuse(f"value must have one element, got {value.size}")
     importer = op.importer
     size = math.prod(shape) * value.itemsize
-    if any(n < 0 for n in shape) or size + importer.made > _MOST:
-        op.refuse(f"the shape {shape} is impossible, or asks for more than {_MOST} bytes in all")
+    if any(n < 0 for n in shape) or size + importer.made > MOST:
+        op.refuse(f"the shape {shape} is impossible, or asks for more than {MOST} bytes in all")
     importer.made += size
     return np.full(shape, value[0])
