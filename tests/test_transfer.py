@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -85,15 +87,86 @@ def test_files_that_are_not_whole(tmp_path: Path, name: str, content: bytes, mes
 
 def test_npz_never_unpickles(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.array([{"a": 1}], object))
-    with pytest.raises(CheckpointError, match="not a whole .npz file .*allow_pickle"):
+    with pytest.raises(
+        CheckpointError, match="a.npz: not a whole .npz file .x: its elements are object"
+    ):
         models.load_fitting(net(), tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", x=np.zeros(3))
     with pytest.raises(CheckpointError, match="b.npz: nothing in it fits .* file only: x"):
         models.load_fitting(net(), tmp_path / "b.npz")
     with zipfile.ZipFile(tmp_path / "c.npz", "w") as file:
         file.writestr("README.txt", "not an array")
-    with pytest.raises(CheckpointError, match="c.npz: README.txt must be an array, got bytes"):
+    with pytest.raises(
+        CheckpointError, match="c.npz: not a whole .npz file .README.txt: it is no array"
+    ):
         models.load_fitting(net(), tmp_path / "c.npz")
+
+
+def member(header: str, content: bytes, version: bytes = b"\1\0") -> bytes:
+    """An .npy file whose header says what it likes."""
+    return b"\x93NUMPY" + version + len(header).to_bytes(2, "little") + header.encode() + content
+
+
+def npy(shape: str, content: bytes, descr: str = "'<f4'", version: bytes = b"\1\0") -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n"
+    return member(text, content, version)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (npy("(1 << 28,)", bytes(4)), "malformed node"),
+        (npy("(268435456,)", bytes(4)), "needs 1073741824 bytes, but it has 4"),
+        (npy("(4,)", bytes(1 << 26)), "needs 16 bytes, but it has 67108864"),
+        (npy("(-2, -2)", bytes(16)), "needs 16 bytes, but it has 16"),
+        (npy("(4611686018427387904,)", b"", "'V0'"), "not numbers"),
+        (npy("(2,)", bytes(16), "[('a', '<f4'), ('b', '<f4')]"), "not numbers"),
+        (npy("(2,)", bytes(8), version=b"\7\0"), r"unknown version of the format, \(7, 0\)"),
+    ],
+)
+def test_npz_headers_that_lie_allocate_nothing(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x.npy", content)
+    del content
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match=f"{path}: .*x: .*{message}"):
+            striate.checkpoint.load_arrays(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_npz_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
+    """Many names for the same packed bytes: each would be unpacked."""
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x.npy", npy("(100000,)", bytes(400_000)))
+        (first,) = file.infolist()
+        for k in range(50):
+            other = copy.copy(first)
+            other.filename = f"x{k}.npy"
+            file.filelist.append(other)
+            file.NameToInfo[other.filename] = other
+    with pytest.raises(CheckpointError, match="its members are .* bytes, more than the file"):
+        striate.checkpoint.load_arrays(path)
+
+
+def test_npz_as_numpy_writes_them(tmp_path: Path) -> None:
+    arrays = {
+        "f": np.asfortranarray(np.ones((2, 3))), "i": np.arange(3), "0": np.zeros((0, 2)),
+        "number": np.float32(3), "big": np.arange(3, dtype=">i4"), "text": np.array(["a", "bc"]),
+    }  # fmt: skip
+    for save in (np.savez, np.savez_compressed):
+        save(tmp_path / "a.npz", **arrays)
+        read = striate.checkpoint.load_arrays(tmp_path / "a.npz")
+        assert list(read) == list(arrays)
+        for name, array in arrays.items():
+            assert read[name].dtype == array.dtype
+            np.testing.assert_array_equal(read[name], array)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -181,12 +181,11 @@ def model_arrays(arrays: dict[str, Array], description: Mapping[str, Any]) -> di
 def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
+    from striate._npz import read_npz
+
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        return read_npz(path)
+    except MemoryError:
+        raise
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise anything
         raise CheckpointError(f"{path}: not a whole .npz file ({error})") from None
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # an .npz is a zip file, and may hold any other
-            raise CheckpointError(f"{path}: {name} must be an array, got {type(array).__name__}")
-    return arrays
