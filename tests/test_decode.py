@@ -7,6 +7,7 @@ import os
 import struct
 import threading
 import time
+import tracemalloc
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -203,10 +204,25 @@ def test_rubbish_is_a_data_error_with_its_path(tmp_path: Path) -> None:
         read_regions(tmp_path / "pipe.png", whole)
 
 
+def test_a_length_in_a_file_allocates_nothing(tmp_path: Path) -> None:
+    """The box of a JPEG 2000 that says to be 4 GB long; Pillow asks the file for as much."""
+    path = tmp_path / "long.jp2"
+    box = b"\xff\xff\xff\xf0" + b"jp2h"
+    path.write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 \0\0\0\0jp2 " + box)
+    for read in (lambda: read_regions(path, whole), lambda: open_image(path)):
+        tracemalloc.start()
+        try:
+            with pytest.raises(DataError, match=f"{path}: the picture cannot be read"):
+                read()
+            assert tracemalloc.get_traced_memory()[1] < 4 << 20
+        finally:
+            tracemalloc.stop()
+
+
 def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(photo("x", 5, 5), tmp_path / "secret.png")
 
-    def refuse(*args: object) -> None:
+    def refuse(*args: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("striate.data.idx.open", refuse, raising=False)

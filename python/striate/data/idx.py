@@ -7,12 +7,13 @@ Source: Yann LeCun's MNIST page, section "FILE FORMATS FOR THE MNIST DATABASE".
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,15 +70,24 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     """The file at ``path``; opening a pipe or a device could wait for ever, so DataError then."""
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise DataError(f"{path}: not a regular file")
-    return open(path, "rb")
+    return _Reader(open(path, "rb", buffering=0))
 
 
-def _read_gzip(file: BinaryIO, path: Path, size: int) -> np.ndarray:
+class _Reader(io.BufferedReader):
+    """A file of which no more is asked than there is: Python allocates first, and then reads."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > _CHUNK:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
+def _read_gzip(file: io.BufferedReader, path: Path, size: int) -> np.ndarray:
     import gzip
     import zlib
 
