@@ -24,6 +24,18 @@ def make(root: Path, *files: str) -> Path:
     return root
 
 
+def test_a_folder_with_many_ways_to_it_is_listed_once(tmp_path: Path) -> None:
+    """Of two links at each of 12 levels, 4,096 ways lead to the last: by one of them."""
+    make(tmp_path, "train/a/x.jpg", *(f"levels/{level}/y.jpg" for level in range(12)))
+    (tmp_path / "train/a/deep").symlink_to(tmp_path / "levels/0")
+    for level in range(11):
+        for name in ("left", "right"):
+            (tmp_path / f"levels/{level}/{name}").symlink_to(tmp_path / f"levels/{level + 1}")
+    assert [path for path, _ in found(ImageFolder(tmp_path / "train", TRANSFORM))] == [
+        "a/x.jpg", *(f"a/deep/{'left/' * level}y.jpg" for level in range(12)),
+    ]  # fmt: skip
+
+
 def found(folder: ImageFolder) -> list[tuple[str, int]]:
     return [(os.path.relpath(path, folder.root), label) for path, label in folder.samples]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
@@ -64,24 +65,27 @@ def scan(root: Path) -> list[tuple[str, list[str]]]:
 def _files(folder: Path) -> list[str]:
     """The pictures below ``folder``, sorted by folder, then by name; as torchvision has them."""
     found: list[tuple[str, list[str]]] = []
-    # A link to a folder that it lies in would have no end.
-    todo: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    # Links may lead to a folder in many ways, or into one that it lies in: each is listed once, by
+    # the shortest way and of those the first.
+    seen: set[tuple[int, int]] = set()
+    todo = deque([""])
     while todo:
-        inner, above = todo.pop()
+        inner = todo.popleft()
         path = folder / inner
         status = os.stat(path)
-        if (status.st_dev, status.st_ino) in above:
+        if (status.st_dev, status.st_ino) in seen:
             continue
-        above |= {(status.st_dev, status.st_ino)}
-        names = []
+        seen.add((status.st_dev, status.st_ino))
+        names, folders = [], []
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 if _is_folder(entry):
-                    todo.append((f"{inner}{entry.name}/", above))
+                    folders.append(entry.name)
                 elif entry.name.lower().endswith(IMG_EXTENSIONS):
                     names.append(entry.name)
+        todo += [f"{inner}{name}/" for name in sorted(folders)]
         found.append((inner, sorted(names)))
     return [inner + name for inner, names in sorted(found) for name in names]
 
