@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.data.idx import DataError, DataNotFoundError, open_file
+from striate.data.tiles import opaque
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -74,9 +75,9 @@ def read_regions(path: str | os.PathLike[str], choose: Choose) -> list[Pixels]:
         scale = _draft(image, regions)
         large = image.width * image.height > _LARGE
         with _alone.lock if large else contextlib.nullcontext():
-            opaque = _opaque(image)
-            parts = [_part(opaque, region, scale) for region in regions]
-            del opaque
+            solid = opaque(image)
+            parts = [_part(solid, region, scale) for region in regions]
+            del solid
         if turn is not None:
             parts = [part.transpose(Image.Transpose(turn.method)) for part in parts]
         return [np.asarray(part) for part in parts]
@@ -109,14 +110,15 @@ _alone = _Alone()
 
 
 def open_image(path: str | os.PathLike[str]) -> Picture:
-    """The picture in a file, decoded whole, as it is stored, in any format that Pillow reads.
+    """The picture in a file, decoded whole and as it is stored, in any format that Pillow reads
+    without the help of another program.
 
     Raises DataError as read_regions does.
     """
     from PIL import Image
 
     with picture_errors(path), open_file(path) as file:
-        image = Image.open(file)
+        image = Image.open(file, formats=_own_formats())
         with image:
             _refuse_bomb(path, image)
             image.load()
@@ -203,6 +205,15 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
+@functools.cache
+def _own_formats() -> tuple[str, ...]:
+    """All but those for which Pillow runs another program, which would run the file's."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in Image.OPEN if name != "EPS")
+
+
 def _refuse_bomb(path: str | os.PathLike[str], image: Picture) -> None:
     from PIL import Image
 
@@ -269,21 +280,3 @@ def _draft(image: Picture, regions: Sequence[Region]) -> float:
     down = max(size[1] / (box[3] - box[1]) for box, size in regions)
     drafted = image.draft(None, (math.ceil(width * across), math.ceil(height * down)))
     return 1.0 if drafted is None else width / drafted[1][2]
-
-
-def _opaque(image: Picture) -> Picture:
-    """The picture in mode RGB, or L where it is grey."""
-    from PIL import Image
-
-    mode = image.mode
-    if mode.startswith("I"):  # a PNG of 16 bits; older Pillows open it as "I"
-        values = np.clip(np.asarray(image), 0, 0xFFFF) >> 8
-        return Image.fromarray(values.astype(np.uint8))
-    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        colours = image.convert("RGBA")
-        opaque = Image.new("RGB", image.size, "white")
-        opaque.paste(colours, mask=colours.getchannel("A"))
-        return opaque
-    if mode in ("L", "RGB"):
-        return image
-    return image.convert("L" if mode == "1" else "RGB")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.data.decode import open_image
+from striate.data.flatten import flatten
 from striate.data.idx import DataError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def prepare_digit(image: Picture | NDArray[np.uint8]) -> tuple[NDArray[np.uint8]
     TypeError if ``image`` is neither kind.
     """
     notes: list[str] = []
-    picture = _flatten(_as_picture(image), notes)
+    picture = flatten(_as_picture(image), notes)
     if picture.size == (SIDE, SIDE):
         pixels = np.asarray(picture)
         if np.median(_frame(pixels, 1)) == 0 and pixels.any():
@@ -68,30 +69,6 @@ def _as_picture(image: Picture | NDArray[np.uint8]) -> Picture:
     if 0 in image.shape or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))):
         raise DataError(f"image has shape {image.shape}, expected (H, W), (H, W, 3) or (H, W, 4)")
     return Image.fromarray(np.ascontiguousarray(image))
-
-
-def _flatten(image: Picture, notes: list[str]) -> Picture:
-    """The picture upright, opaque and grey, in Pillow's mode L."""
-    from PIL import Image, ImageOps
-
-    if image.getexif().get(0x0112, 1) != 1:  # the orientation tag
-        image = ImageOps.exif_transpose(image)
-        notes.append("turned upright, as its EXIF data say")
-    if image.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel: keep the range, whatever it is
-        values = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
-        span = max(float(np.ptp(values)), 1e-30)
-        notes.append(f"reduced from {image.mode} to 8 bits")
-        return Image.fromarray(np.rint((values - values.min()) / span * 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        grey, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
-        visible = grey[alpha > 127]
-        if alpha.min() < 255 and visible.size:
-            # White paper, unless all that can be seen is light and would vanish on it.
-            ground = "black" if np.percentile(visible, 5) > 127 else "white"
-            image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
-            notes.append(f"laid on {ground}: it is transparent")
-    return image.convert("RGB").convert("L")
 
 
 def _frame(pixels: NDArray[Any], width: int) -> NDArray[Any]:
