@@ -318,12 +318,21 @@ def test_branches_and_several_inputs() -> None:
     )
     graph = build(made)
     a, b = draw("a", (2, 2, 3, 3)), draw("b", (2, 4, 3, 3))
-    expected = runtime(made, a, draw("unused", (2, 1)), b)
-    assert_close(graph((a, b)), expected, depth=4)
-    graph.train()((a, b))
-    da, db = graph.backward(expected)
+    inputs = a, draw("unused", (2, 1)), b
+    expected = runtime(made, *inputs)
+    assert_close(graph(inputs), expected, depth=4)
+    graph.train()(inputs)
+    da, nothing, db = graph.backward(expected)
+    assert nothing is None
     assert da.shape == a.shape
     np.testing.assert_array_equal(db, expected[:, :4])
+
+
+def test_an_output_that_is_an_input() -> None:
+    made = model([node("Relu", "a", to="unread")], {"a": ("N", 2), "b": ("N", 3)}, outputs=("b",),
+                 result=("N", 3))  # fmt: skip
+    a, b = draw("a", (2, 2)), draw("b", (2, 3))
+    np.testing.assert_array_equal(build(made)((a, b)), b)
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

@@ -13,6 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from striate.functional._arguments import Array
 from striate.nn.graph import Graph, Node
 from striate.nn.layer import Layer, Parameter
+from striate.nn.merge import Identity
 from striate.onnx import constants, operators, products, windows
 from striate.onnx.errors import OnnxError, one_line
 from striate.onnx.operation import Operation
@@ -31,9 +32,9 @@ def load(path: str | Path) -> Graph:
     """An ONNX file as a model: runnable, trainable, and in inference mode until ``train()``.
 
     The layers are named after the file's nodes, and their weights are parameters (those of a batch
-    normalisation frozen). A model with several inputs takes a tuple, in the file's order. A Reshape
-    that keeps the batch's size as the file declares it keeps any. Weights in a file of external
-    data are read from beside ``path``.
+    normalisation frozen). A model with several inputs, those that it does not read included, takes
+    a tuple, in the file's order. A Reshape that keeps the batch's size as the file declares it
+    keeps any. Weights in a file of external data are read from beside ``path``.
 
     Raises OnnxError (a ValueError) for a file that is not whole, contradicts itself, or holds an
     operator, attribute or type that Striate lacks, named with its node; FileNotFoundError.
@@ -110,9 +111,15 @@ class Importer:
             if node.output in wanted:
                 kept.insert(0, node)
                 wanted.update(node.inputs)
-        inputs = [name for i, name in enumerate(self.source.inputs) if i in wanted]
+        # An input that nothing reads is still one that the model takes; an array that was given as
+        # a constant is none.
+        inputs = [
+            name
+            for i, name in enumerate(self.source.inputs)
+            if i in wanted or name not in self.feeds
+        ]
         for name in inputs:
-            if self.source.types.get(name) != TensorProto.FLOAT:
+            if self.values[name] in wanted and self.source.types.get(name) != TensorProto.FLOAT:
                 raise OnnxError(
                     f"the input {name!r} must be a tensor of FLOAT, got "
                     f"{type_name(self.source.types.get(name, 0))}"
@@ -126,6 +133,8 @@ class Importer:
             )
             for node in kept
         ]
+        if not nodes:  # the output is one of the inputs
+            nodes = [Node("identity", Identity(), (numbers[self.values[output]],), len(inputs))]
         self.inputs = inputs
         self.graph = Graph(nodes, inputs=len(inputs))
         self.graph.eval()
