@@ -21,9 +21,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from pictures import jpeg_bytes, photo
+from striate.cli import main
 from striate.data import DataError, DataNotFoundError, decode, tiles
-from striate.data.decode import Region, open_image, read_regions
+from striate.data.decode import open_image, read_regions
+from striate.data.digits import prepare_digit
 from striate.data.flatten import flatten
+from striate.data.regions import Region
 from striate.data.tiles import opaque
 
 
@@ -204,6 +207,17 @@ def test_rubbish_is_a_data_error_with_its_path(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")  # opening it would wait for a writer
     with pytest.raises(DataError, match="not a regular file"):
         read_regions(tmp_path / "pipe.png", whole)
+
+
+def test_corrupt_exif_data_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    digit = Image.fromarray(np.pad(np.full((14, 2), 255, np.uint8), 8))
+    digit.save(path, exif=b"Exif\0\0" + bytes(20))
+    with Image.open(path) as picture, pytest.raises(SyntaxError):
+        picture.getexif()
+    np.testing.assert_array_equal(read(path)[..., 0], np.asarray(digit))
+    assert prepare_digit(open_image(path))[0].any()
+    assert main(["filter", str(path), "--kernel", "sharpen", "-o", str(tmp_path / "y.png")]) == 0
 
 
 def test_a_length_in_a_file_allocates_nothing(tmp_path: Path) -> None:

@@ -99,14 +99,14 @@ def _find_kernel(text: str) -> NDArray[np.float32]:
 
 def _to_8_bits_a_channel(image: Picture, path: Path) -> Picture:
     """The picture upright, in one of the modes L, LA, RGB, RGBA."""
-    from PIL import ImageOps
+    from striate.data.regions import upright
 
     if image.mode.startswith(("I", "F")):
         raise ValueError(
             f"{path}: the picture has mode {image.mode}, more than 8 bits a channel; "
             "convert it to 8 bits first"
         )
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     transparent = "transparency" in image.info or image.mode in ("PA", "RGBa")
     if image.mode in ("1", "L"):
         return image.convert("LA" if transparent else "L")

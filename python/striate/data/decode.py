@@ -13,35 +13,25 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from striate.data.idx import DataError, DataNotFoundError, open_file
+from striate.data.regions import Region, to_stored, turn_of
 from striate.data.tiles import opaque
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 Pixels = NDArray[np.uint8]
-Box = tuple[float, float, float, float]
 
 # What a data set's files may be. Other formats of Pillow's are left alone: some run programs (EPS).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "PPM", "TIFF", "JPEG2000", "AVIF")
-_ORIENTATION = 0x0112
 # A large picture is averaged over whole blocks first, down to this many times the wanted size.
 _REDUCING_GAP = 2.0
 _LARGE = 1 << 24  # pixels
-
-
-class Region(NamedTuple):
-    """A part of a picture: ``box`` (left, upper, right, lower), in pixels of the upright picture,
-    scaled to ``size`` (width, height).
-    """
-
-    box: Box
-    size: tuple[int, int]
 
 
 Choose = Callable[[int, int], Sequence[Region]]  # from the upright picture's width and height
@@ -68,10 +58,10 @@ def read_regions(path: str | os.PathLike[str], choose: Choose) -> list[Pixels]:
         _refuse_bomb(path, image)
         if image.format == "TIFF":  # Pillow turns these upright as it decodes them
             image.load()
-        turn = _TURNS.get(_orientation(image))
+        turn = turn_of(image)
         width, height = image.size
         upright = (height, width) if turn is not None and turn.swaps else (width, height)
-        regions = [_to_stored(region, width, height, turn) for region in choose(*upright)]
+        regions = [to_stored(region, width, height, turn) for region in choose(*upright)]
         scale = _draft(image, regions)
         large = image.width * image.height > _LARGE
         with _alone.lock if large else contextlib.nullcontext():
@@ -227,50 +217,6 @@ def _too_large(path: str | os.PathLike[str]) -> str:
 
     limit = f"{Image.MAX_IMAGE_PIXELS:,}"
     return f"{path}: the picture is too large, expected at most {limit} pixels"
-
-
-# --- upright -------------------------------------------------------------------------------------
-
-
-class _Turn(NamedTuple):
-    """How a stored picture is made upright, and where an upright point (x, y) is stored."""
-
-    method: int  # one of PIL.Image.Transpose
-    swaps: bool  # width and height
-    stored: Callable[[float, float, int, int], tuple[float, float]]  # x, y, stored width, height
-
-
-# By EXIF orientation; the methods are those of PIL.ImageOps.exif_transpose.
-_TURNS = {
-    2: _Turn(0, False, lambda x, y, w, h: (w - x, y)),  # FLIP_LEFT_RIGHT
-    3: _Turn(3, False, lambda x, y, w, h: (w - x, h - y)),  # ROTATE_180
-    4: _Turn(1, False, lambda x, y, w, h: (x, h - y)),  # FLIP_TOP_BOTTOM
-    5: _Turn(5, True, lambda x, y, w, h: (y, x)),  # TRANSPOSE
-    6: _Turn(4, True, lambda x, y, w, h: (y, h - x)),  # ROTATE_270
-    7: _Turn(6, True, lambda x, y, w, h: (w - y, h - x)),  # TRANSVERSE
-    8: _Turn(2, True, lambda x, y, w, h: (w - y, x)),  # ROTATE_90
-}
-
-
-def _orientation(image: Picture) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # corrupt EXIF data do not make a picture unreadable
-        return 1
-
-
-def _to_stored(region: Region, width: int, height: int, turn: _Turn | None) -> Region:
-    """The region in the stored picture's pixels; scaling before turning turns less."""
-    if turn is None:
-        return region
-    left, upper, right, lower = region.box
-    x0, y0 = turn.stored(left, upper, width, height)
-    x1, y1 = turn.stored(right, lower, width, height)
-    size = region.size[::-1] if turn.swaps else region.size
-    return Region((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), size)
-
-
-# --- decoding ------------------------------------------------------------------------------------
 
 
 def _draft(image: Picture, regions: Sequence[Region]) -> float:

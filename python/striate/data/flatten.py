@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.data.regions import upright
 from striate.data.tiles import by_tiles, is_transparent, tiles
 
 if TYPE_CHECKING:
@@ -15,10 +16,9 @@ if TYPE_CHECKING:
 
 def flatten(image: Picture, notes: list[str]) -> Picture:
     """The picture upright, opaque and grey, in Pillow's mode L."""
-    from PIL import ImageOps
-
-    if image.getexif().get(0x0112, 1) != 1:  # the orientation tag
-        image = ImageOps.exif_transpose(image)
+    turned = upright(image)
+    if turned is not image:
+        image = turned
         notes.append("turned upright, as its EXIF data say")
     if image.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel: keep the range, whatever it is
         notes.append(f"reduced from {image.mode} to 8 bits")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from striate.data import transforms
-from striate.data.decode import Region, read_regions
+from striate.data.decode import read_regions
+from striate.data.regions import Region
 from striate.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from striate.functional._arguments import Array
 

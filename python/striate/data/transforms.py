@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.decode import Pixels, Region
+from striate.data.decode import Pixels
+from striate.data.regions import Region
 from striate.functional._arguments import Array
 
 Vector = NDArray[np.float64]
