@@ -88,6 +88,18 @@ def files() -> list[np.ndarray]:
         return list(striate.load(Path(folder, "x"))[0].values())
 
 
+def a_file() -> Work:
+    folder = tempfile.TemporaryDirectory()  # kept by what follows
+    path = Path(folder.name, "x")
+    striate.save(path, {str(i): draw(250_000) for i in range(8)}, {"c": 1})
+
+    def work() -> list[np.ndarray]:
+        assert folder
+        return list(striate.load(path)[0].values())
+
+    return work
+
+
 WORKS: dict[str, Work] = {
     "conv2d direct": convolution("direct", (4, 16, 32, 32), (32, 16, 3, 3), 1),
     "conv2d direct, one channel": convolution("direct", (16, 1, 28, 28), (6, 1, 5, 5), 0),
@@ -97,6 +109,7 @@ WORKS: dict[str, Work] = {
     "prepared model": prepared_model,
     "other ops": other_ops,
     "files": files,
+    "a file": a_file(),
 }
 
 

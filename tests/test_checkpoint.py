@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import struct
+import tempfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 import striate
 from checks import draw
-from striate import models
+from striate import checkpoint, models
 from striate._files import remove_leftovers
 from striate.checkpoint import CheckpointError
 
@@ -181,6 +182,38 @@ def test_other_programs_read_it_and_theirs_need_no_checksum(tmp_path: Path) -> N
     loaded, description = striate.load(tmp_path / "y")
     assert list(loaded) == sorted(arrays)
     assert description == {}
+
+
+def test_every_dtype_of_other_programs(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    kinds = ("f8", "f4", "f2", "c8", "?", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1")
+    arrays = {kind: np.arange(3).astype(kind).reshape(3, 1) for kind in kinds}
+    save_file(arrays, tmp_path / "x.safetensors")
+    loaded = checkpoint.load_arrays(tmp_path / "x.safetensors")
+    assert list(loaded) == sorted(kinds)
+    for kind, array in arrays.items():
+        assert loaded[kind].dtype == array.dtype
+        np.testing.assert_array_equal(loaded[kind], array)
+    half = {"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}
+    (tmp_path / "y.safetensors").write_bytes(with_header(half, b"\0\0\x80?"))
+    with pytest.raises(CheckpointError, match="y.safetensors: w is BF16, of which NumPy has none"):
+        checkpoint.load_arrays(tmp_path / "y.safetensors")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs two users")
+def test_a_file_of_another_user(path: Path) -> None:
+    striate.load(path)  # all is imported
+    for folder in (path, path.parent):
+        folder.chmod(0o700)
+    with tempfile.NamedTemporaryFile() as file:  # where everyone may look
+        file.write(path.read_bytes())
+        os.seteuid(65534)
+        try:
+            with pytest.raises(OSError, match=f"^{file.name}: cannot be read .Permission denied"):
+                striate.load(file.name)
+        finally:
+            os.seteuid(0)
 
 
 def test_the_name_that_the_format_has_taken(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import struct
@@ -243,6 +244,30 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("striate.data.idx.open", refuse, raising=False)
     with pytest.raises(DataError, match="secret.png: .* cannot be read .Permission denied"):
+        read_regions(path, whole)
+
+
+def test_what_the_machine_is_short_of_makes_no_picture_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that cannot be read is left out of the training, and a good one must not be."""
+    path = save(photo("x", 5, 5), tmp_path / "x.png")
+    for where in ("PIL.ImageFile.ImageFile.load", "PIL.PngImagePlugin.PngImageFile.getexif"):
+        for told, expected in (("100 bytes", "100 bytes"), ("", "there is not enough to decode")):
+
+            def short(*_: Any, told: str = told, **__: Any) -> None:
+                raise MemoryError(told)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(where, short)
+                with pytest.raises(MemoryError, match=f"x.png: {expected}"):
+                    read_regions(path, whole)
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr("striate.data.decode.open", refuse, raising=False)
+    with pytest.raises(OSError, match="x.png: cannot be read .Too many open files"):
         read_regions(path, whole)
 
 

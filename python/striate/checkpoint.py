@@ -15,6 +15,7 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ _KEY = "striate"
 _START = '{"crc32": "'  # of the text under it
 _MARK = json.dumps(_START)[1:-1].encode()  # the same inside the header: its checksum follows
 _ZEROS = "0" * 8
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "C64": "<c8", "BOOL": "?",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
+}  # fmt: skip
 
 
 class CheckpointError(ValueError):
@@ -108,29 +114,53 @@ def load(path: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 def _load_safetensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not a whole safetensors file ({error})") from None
+        with open(path, "rb") as file:
+            metadata = _metadata(path)
+            header = file.read(8)
+            header += file.read(struct.unpack("<Q", header)[0])
+            arrays = _read_arrays(path, file, header)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be read ({error.strerror or error})") from None
     # Whoever changed one byte of the key left the text, or the other way round.
     if _KEY not in metadata and not any(text.startswith(_START) for text in metadata.values()):
         return arrays, {}
-    return arrays, _checked_description(path, metadata.get(_KEY, ""), arrays)
+    return arrays, _checked_description(path, header, metadata.get(_KEY, ""), arrays)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """That of a file whose header is what the format allows, and its length what that says."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (SafetensorError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def _read_arrays(path: Path, file: BufferedReader, header: bytes) -> dict[str, npt.NDArray[Any]]:
+    """The arrays behind the ``header``. (safetensors' own reader panics where memory ends.)"""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    entries = json.loads(header[8:])
+    for name in sorted(entries.keys() - {"__metadata__"}):
+        entry = entries[name]
+        if entry["dtype"] not in _DTYPES:
+            raise CheckpointError(f"{path}: {name} is {entry['dtype']}, of which NumPy has none")
+        array = np.empty(entry["shape"], _DTYPES[entry["dtype"]])
+        file.seek(len(header) + entry["data_offsets"][0])
+        if file.readinto(_bytes_of(array)) != array.nbytes:
+            raise CheckpointError(f"{path}: not a whole safetensors file ({name} is cut off)")
+        arrays[name] = array
+    return arrays
 
 
 def _checked_description(
-    path: Path, text: str, arrays: Mapping[str, npt.NDArray[Any]]
+    path: Path, header: bytes, text: str, arrays: Mapping[str, npt.NDArray[Any]]
 ) -> dict[str, Any]:
     """The description in a file of Striate's, after a look at every byte of that."""
-    with open(path, "rb") as file:
-        header = file.read(8)
-        header += file.read(struct.unpack("<Q", header)[0])
     try:
         before, after = _around_checksum(header)
     except ValueError:
@@ -185,7 +215,7 @@ def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
 
     try:
         return read_npz(path)
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise MemoryError(f"{path}: {error}") from None
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise anything
         raise CheckpointError(f"{path}: not a whole .npz file ({error})") from None

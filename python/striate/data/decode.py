@@ -6,6 +6,7 @@ Whatever is wrong with a file is one DataError with its path; no warning of Pill
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import math
 import os
@@ -32,6 +33,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "PPM", "TIFF", "JPEG2000
 # A large picture is averaged over whole blocks first, down to this many times the wanted size.
 _REDUCING_GAP = 2.0
 _LARGE = 1 << 24  # pixels
+# What the machine is short of: a good picture is not to be left out for that.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 Choose = Callable[[int, int], Sequence[Region]]  # from the upright picture's width and height
@@ -126,6 +129,9 @@ def picture_errors(path: str | os.PathLike[str]) -> Iterator[None]:
             yield
     except DataError:
         raise
+    except MemoryError as error:
+        what = str(error) or "there is not enough to decode it"
+        raise MemoryError(f"{path}: {what}") from None
     except FileNotFoundError:
         raise DataNotFoundError(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -137,6 +143,8 @@ def picture_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise DataError(_too_large(path)) from None
     except Exception as error:  # the decoders raise anything: SyntaxError, struct.error, EOFError
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
+            raise OSError(f"{path}: cannot be read ({error.strerror})") from None
         what = (error.strerror if isinstance(error, OSError) else None) or str(error)
         what = what or type(error).__name__
         raise DataError(f"{path}: the picture cannot be read ({what})") from error

@@ -46,6 +46,8 @@ def turn_of(image: Picture) -> Turn | None:
     """How the picture is made upright; None where it is, or nobody knows."""
     try:
         return _TURNS.get(int(image.getexif().get(_ORIENTATION, 1)))
+    except MemoryError:
+        raise
     except Exception:  # corrupt EXIF data do not make a picture unreadable
         return None
 

@@ -107,6 +107,8 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
         trainer.optimizer.load_state_dict(optimizer)
         if trainer.schedule is not None:
             trainer.schedule.load_state_dict(schedule)
+        if isinstance(error, MemoryError):
+            raise
         what = f"{error}" if isinstance(error, ValueError) else f"not whole, {error!r}"
         raise CheckpointError(f"{path}: {what}") from None
     trainer.step, trainer.epoch, trainer.history, trainer._partial, trainer._best = counters
