@@ -1,0 +1,35 @@
+"""Reads what AddressSanitizer and LeakSanitizer wrote, and fails where the extension is at fault.
+
+    python scripts/report_leaks.py FOLDER
+
+FOLDER holds the logs of all processes. Python and NumPy keep memory until a process ends, by
+design: of the leaks only those with a frame in striate/_core count, of other errors all.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+OURS = re.compile(r"\(.*/striate/_core\.[^/]*\.so\+0x|/striate/(cpp|python/src)/")
+
+
+def leaks(text: str) -> list[str]:
+    """The leaks of one log, each with its stack."""
+    return re.findall(r"^(?:Direct|Indirect) leak of .*(?:\n +#.*)+", text, re.MULTILINE)
+
+
+def main() -> int:
+    logs = [path.read_text(errors="replace") for path in Path(sys.argv[1]).iterdir()]
+    errors = [log for log in logs if "ERROR: LeakSanitizer" not in log]
+    found = [leak for log in logs for leak in leaks(log)]
+    ours = [leak for leak in found if OURS.search(leak)]
+    print(*dict.fromkeys(ours), *errors, sep="\n")
+    print(f"{len(logs)} logs, {len(found)} leaks, {len(ours)} of them the extension's, "
+          f"{len(errors)} other errors")  # fmt: skip
+    return 1 if ours or errors or not logs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
