@@ -33,10 +33,10 @@ options=(-timeout=10 -rss_limit_mb=4096 -max_len=20000 -verbosity=1)
 merge() { # writes the smallest files that reach all that those in $merge reach
   local target=$1 name
   mkdir -p "$work/$target"
-  python -W ignore -m fuzz "$target" "${options[@]}" -merge=1 "$work/$target" \
+  python -W ignore -m fuzz "$target" "${options[@]}" -set_cover_merge=1 "$work/$target" \
     "tests/fuzz/corpus/$target" "$merge/$target" &> "$work/$target.log"
   for name in tests/fuzz/corpus/"$target"/*; do # what libFuzzer named, not what a person did
-    [[ "$(basename "$name")" =~ ^[0-9a-f]{40}$ ]] && rm "$name"
+    if [[ "$(basename "$name")" =~ ^[0-9a-f]{40}$ ]]; then rm "$name"; fi
   done
   find "$work/$target" -type f -exec cp {} "tests/fuzz/corpus/$target/" \;
 }

@@ -34,7 +34,9 @@ def main() -> None:
             return bent[:most] if bent else bytes(atheris.Mutate(data, most))
 
         options["custom_mutator"] = mutate
-    atheris.Setup(sys.argv, lambda data: limits.run(target, data), **options)
+    # To merge corpora libFuzzer starts itself again, by the first of its arguments.
+    arguments = [f"{sys.executable} -m fuzz {name}", *sys.argv[1:]]
+    atheris.Setup(arguments, lambda data: limits.run(target, data), **options)
     atheris.Fuzz()
 
 
