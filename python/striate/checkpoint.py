@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from striate._device import to_host
 from striate._files import replacing
+from striate._text import printable
 from striate.functional._arguments import Array
 
 _KEY = "striate"
@@ -38,7 +39,13 @@ _DTYPES = {
 
 
 class CheckpointError(ValueError):
-    """A file that cannot be read as what it should be; the message names it."""
+    """A file that cannot be read as what it should be; the message names it.
+
+    One line: what it quotes comes from the file, and may be anything.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def save(

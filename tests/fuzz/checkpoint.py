@@ -60,7 +60,8 @@ def _write(path: Any, data: bytes) -> bool:
                 return False
             arrays[name] = np.full(shape, value, np.float32)
         checkpoint.save(path, arrays, given["description"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
+            MemoryError):  # fmt: skip
         return False  # it was ``save`` that refused, or the input is no such JSON
     return True
 

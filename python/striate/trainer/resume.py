@@ -10,6 +10,7 @@ import numpy as np
 
 from striate import _core, checkpoint, cuda
 from striate._device import of_model
+from striate._text import printable
 from striate.checkpoint import CheckpointError
 from striate.optim.lr_scheduler import PROGRESS
 from striate.trainer.epoch import Partial
@@ -84,6 +85,7 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
         )
     weights = {k: v.copy() for k, v in trainer.model.state_dict().items()}
     optimizer = trainer.optimizer.state_dict()
+    options = [dict(group) for group in trainer.optimizer.param_groups]
     schedule = None if trainer.schedule is None else trainer.schedule.state_dict()
     try:
         _check_settings(training["settings"], _settings(trainer))
@@ -105,6 +107,9 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
     except Exception as error:
         trainer.model.load_state_dict(weights)
         trainer.optimizer.load_state_dict(optimizer)
+        for group, old in zip(trainer.optimizer.param_groups, options):
+            group.clear()  # of options that only the file had, too
+            group.update(old)
         if trainer.schedule is not None:
             trainer.schedule.load_state_dict(schedule)
         if isinstance(error, MemoryError):
@@ -115,8 +120,8 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
     trainer._best_weights = groups["best"]
     here = {"version": _core.__version__, "isa": _isa(trainer)}
     return [
-        f"the checkpoint was written with {name} {training.get(name)}, this is {now}: the bits of "
-        "the run may differ"
+        printable(f"the checkpoint was written with {name} {training.get(name)}, this is {now}: ")
+        + "the bits of the run may differ"
         for name, now in here.items()
         if training.get(name) != now
     ]
