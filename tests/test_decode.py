@@ -221,6 +221,15 @@ def test_corrupt_exif_data_do_not_matter(tmp_path: Path) -> None:
     assert main(["filter", str(path), "--kernel", "sharpen", "-o", str(tmp_path / "y.png")]) == 0
 
 
+def test_a_palette_that_is_too_short_is_found_when_it_is_used(tmp_path: Path) -> None:
+    """Pillow decodes such a GIF or PNG, and refuses to convert it."""
+    path = Path(__file__).parent / "fuzz/corpus/picture/more-transparencies-than-colours"
+    for prepare in (lambda: prepare_digit(open_image(path)), lambda: read(path)):
+        with pytest.raises(DataError, match="the picture cannot be .* .palette index out of range"):
+            prepare()
+    assert main(["filter", str(path), "--kernel", "sharpen", "-o", str(tmp_path / "y.png")]) == 2
+
+
 def test_a_length_in_a_file_allocates_nothing(tmp_path: Path) -> None:
     """The box of a JPEG 2000 that says to be 4 GB long; Pillow asks the file for as much."""
     path = tmp_path / "long.jp2"

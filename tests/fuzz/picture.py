@@ -15,7 +15,7 @@ from PIL import Image
 from fuzz.limits import folder, one_sentence
 from striate.cli.filter import _to_8_bits_a_channel
 from striate.data import ImageTransform
-from striate.data.decode import open_image
+from striate.data.decode import open_image, picture_errors
 from striate.data.digits import prepare_digit
 from striate.data.idx import DataError
 
@@ -66,8 +66,9 @@ def check(data: bytes) -> None:
         assert digit.shape == (28, 28)
         assert digit.dtype == np.uint8
     try:
-        picture = _to_8_bits_a_channel(picture, path)
-    except ValueError as error:
+        with picture_errors(path):
+            picture = _to_8_bits_a_channel(picture, path)
+    except DataError as error:
         one_sentence(error, path)
     else:
         assert np.asarray(picture).dtype == np.uint8

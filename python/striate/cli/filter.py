@@ -45,12 +45,13 @@ def run(args: argparse.Namespace) -> int:
     from PIL import Image
 
     from striate._files import write_atomically
-    from striate.data.digits import open_image
+    from striate.data.decode import open_image, picture_errors
     from striate.filters import apply_filter
 
     kernel = _find_kernel(args.kernel)
     source = open_image(args.image)
-    picture = _to_8_bits_a_channel(source, args.image)
+    with picture_errors(args.image):
+        picture = _to_8_bits_a_channel(source, args.image)
     filtered = Image.fromarray(apply_filter(np.asarray(picture), kernel))
     # A colour profile describes the pixels as long as their mode is the same.
     profile = source.info.get("icc_profile") if source.mode == picture.mode else None
@@ -99,10 +100,11 @@ def _find_kernel(text: str) -> NDArray[np.float32]:
 
 def _to_8_bits_a_channel(image: Picture, path: Path) -> Picture:
     """The picture upright, in one of the modes L, LA, RGB, RGBA."""
+    from striate.data.idx import DataError
     from striate.data.regions import upright
 
     if image.mode.startswith(("I", "F")):
-        raise ValueError(
+        raise DataError(
             f"{path}: the picture has mode {image.mode}, more than 8 bits a channel; "
             "convert it to 8 bits first"
         )

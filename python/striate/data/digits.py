@@ -45,7 +45,12 @@ def prepare_digit(image: Picture | NDArray[np.uint8]) -> tuple[NDArray[np.uint8]
     TypeError if ``image`` is neither kind.
     """
     notes: list[str] = []
-    picture = flatten(_as_picture(image), notes)
+    try:
+        picture = flatten(_as_picture(image), notes)
+    except (TypeError, DataError, MemoryError):
+        raise
+    except Exception as error:  # a palette, a profile: Pillow looks when it is wanted
+        raise DataError(f"the picture cannot be converted ({error})") from error
     if picture.size == (SIDE, SIDE):
         pixels = np.asarray(picture)
         if np.median(_frame(pixels, 1)) == 0 and pixels.any():
