@@ -12,7 +12,7 @@ from striate import _core, checkpoint, cuda
 from striate._device import of_model
 from striate._text import printable
 from striate.checkpoint import CheckpointError
-from striate.optim.lr_scheduler import PROGRESS
+from striate.optim.lr_scheduler import PROGRESS, OneCycleLR
 from striate.trainer.epoch import Partial
 from striate.trainer.evaluation import finite_or_none
 
@@ -104,6 +104,7 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
             made_with = {k: v for k, v in (schedule or {}).items() if k not in PROGRESS}
             _check_settings(training["schedule"], made_with)
             trainer.schedule.load_state_dict(training["schedule"])
+            _check_cycle(trainer, counters[0])
     except Exception as error:
         trainer.model.load_state_dict(weights)
         trainer.optimizer.load_state_dict(optimizer)
@@ -125,6 +126,18 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
         for name, now in here.items()
         if training.get(name) != now
     ]
+
+
+def _check_cycle(trainer: Trainer, step: int) -> None:
+    """Refuses a one-cycle schedule whose count would be at its end before the run is."""
+    schedule = trainer.schedule
+    left = trainer.epochs * trainer.steps_per_epoch - step
+    if isinstance(schedule, OneCycleLR) and trainer.schedule_every == "step":
+        if schedule.last_epoch + left > schedule.total_steps:
+            raise ValueError(
+                f"its schedule is at step {schedule.last_epoch} of {schedule.total_steps}, but "
+                f"{left} steps are left to do"
+            )
 
 
 def _check_settings(then: dict[str, Any], now: dict[str, Any]) -> None:
