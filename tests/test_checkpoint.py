@@ -267,3 +267,21 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
         ".run.safetensors.swp",
         "run.x",
     ]
+
+
+def test_a_file_that_is_replaced_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint may be read while its training goes on: header and arrays are of one file."""
+    path, looked = tmp_path / "x", checkpoint._metadata
+    striate.save(path, {"a": draw("file/b", (3,))}, {"epoch": 1})
+
+    def replaced_meanwhile(path: Path) -> dict[str, str]:
+        monkeypatch.setattr(checkpoint, "_metadata", looked)
+        striate.save(path, {"a": draw("file/c", (5,)), "longer": draw("file/d", (7,))})
+        return looked(path)
+
+    monkeypatch.setattr(checkpoint, "_metadata", replaced_meanwhile)
+    arrays, description = striate.load(path)
+    assert description == {}
+    assert sorted(arrays) == ["a", "longer"]

@@ -12,6 +12,7 @@ where it stands itself. A file of another program has none and is read without.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Mapping
@@ -126,6 +127,8 @@ def _load_safetensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str
     try:
         with open(path, "rb") as file:
             metadata = _metadata(path)
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return _load_safetensors(path)  # a training has put a newer one in its place
             header = file.read(8)
             header += file.read(struct.unpack("<Q", header)[0])
             arrays = _read_arrays(path, file, header)
