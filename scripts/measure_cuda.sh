@@ -12,7 +12,7 @@
 # JSON file for each work, benchmarks.md with their tables, and measure.log with all that was said.
 # `scripts/write_benchmarks.py --write --folder FOLDER` puts them into docs/benchmarks.md.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 out=${OUT:-build/cuda_figures}
 mkdir -p "$out"
 log=$out/measure.log

@@ -20,7 +20,8 @@ PY
 
 # Python itself leaks, and NumPy's allocations are not ours: only wrong accesses count.
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
-export LD_PRELOAD="$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libstdc++.so.6)"
+LD_PRELOAD="$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libstdc++.so.6)"
+export LD_PRELOAD
 export PYTHONMALLOC=malloc STRIATE_TEST_CUDA=host STRIATE_CUDA_HOST="$PWD/$build"
 # The op tests are those that run over every implementation.
 mapfile -t ops < <(grep -l 'implementation: str' tests/test_*.py)
