@@ -442,7 +442,13 @@ def test_an_older_checkpoint_is_resumed(data: Path, tmp_path: Path) -> None:
     [
         (("arguments",), [3], r"the arguments of its model are \[3\], not named"),
         (("settings", "val_fraction"), 1e308, r"val_fraction is 1e\+308, not in \[0, 1\)"),
-        (("settings", "val_fraction"), "a", r"val_fraction is 'a', not in \[0, 1\)"),
+        (("settings", "val_fraction"), "a", "val_fraction is 'a', expected int or float"),
+        (("settings", "patience"), "a", "patience is 'a', expected int"),
+        (("settings", "clip_grad_norm"), {}, "clip_grad_norm is {}, expected int or float"),
+        (("settings", "lr"), True, "lr is True, expected int or float"),
+        (("settings", "epochs"), 0, "epochs is 0, expected at least 1"),
+        (("settings", "freeze"), [1], r"freeze is \[1\], not a list of names"),
+        (("data_folder",), 3, "its data are in no folder"),
     ],
 )
 def test_a_checkpoint_that_lies_is_refused(

@@ -476,6 +476,12 @@ def test_refuses_options(options: dict[str, Any], message: str) -> None:
         make_trainer(**options)
 
 
+@pytest.mark.parametrize("name", ["seed", "val_fraction", "patience", "clip_grad_norm"])
+def test_refuses_options_of_another_type(name: str) -> None:
+    with pytest.raises(TypeError, match=f"^Trainer: {name} must be an? (integer|number), got 'x'$"):
+        make_trainer(**{name: "x"})
+
+
 def test_refuses_samples() -> None:
     with pytest.raises(ValueError, match="the training set has no samples"):
         make_trainer().fit(samples(0))

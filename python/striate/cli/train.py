@@ -36,6 +36,13 @@ _OPTIONAL: dict[str, Any] = {
 _NEEDED = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "schedule")
 _SETTINGS = (*_NEEDED, *_OPTIONAL)
 _FREE = ("workers", "strict_data")  # may differ from the checkpoint's: the bits do not
+_NUMBER = (int, float)
+_KINDS: dict[str, tuple[type, ...]] = {  # of those in a checkpoint, which may say anything
+    "epochs": (int,), "batch_size": (int,), "seed": (int,), "lr": _NUMBER, "momentum": _NUMBER,
+    "weight_decay": _NUMBER, "pct_start": _NUMBER, "val_fraction": _NUMBER, "schedule": (str,),
+    "patience": (int, type(None)), "clip_grad_norm": (*_NUMBER, type(None)),
+    "freeze": (list, type(None)),
+}  # fmt: skip
 
 
 def add_parser(subparsers: Any) -> None:
@@ -152,15 +159,9 @@ def _settings(
     if not whole or "training" not in description:
         raise checkpoint.CheckpointError(f"{resume}: holds a model but no training to resume")
     kept = _OPTIONAL | dict(kept or {})
-    for name in ("epochs", "batch_size"):
-        if not isinstance(kept[name], int) or kept[name] < 1:
-            raise checkpoint.CheckpointError(f"{resume}: {name} is {kept[name]!r}, not a number")
-    fraction = kept["val_fraction"]
-    if not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
-        raise checkpoint.CheckpointError(f"{resume}: val_fraction is {fraction!r}, not in [0, 1)")
-    frozen = kept["freeze"] or []
-    if not isinstance(frozen, list) or not all(isinstance(prefix, str) for prefix in frozen):
-        raise checkpoint.CheckpointError(f"{resume}: freeze is {frozen!r}, not a list of names")
+    _check_kept(kept, resume)
+    if not isinstance(description.get("data_folder"), (str, type(None))):
+        raise checkpoint.CheckpointError(f"{resume}: its data are in no folder")
     if description.get("model") != args.model:
         raise ValueError(f"{resume}: holds {description.get('model')}, not {args.model}")
     for name, value in given.items():
@@ -170,6 +171,23 @@ def _settings(
             raise ValueError(f"{option} {now} differs from {then}, with which {resume} "
                              "was trained; a resumed run keeps its settings")  # fmt: skip
     return kept | {name: given[name] for name in _FREE if name in given}, description
+
+
+def _check_kept(kept: dict[str, Any], resume: Path) -> None:
+    """CheckpointError for a setting that no run can have had."""
+    from striate.checkpoint import CheckpointError
+
+    for name, kinds in _KINDS.items():
+        if isinstance(kept[name], bool) or not isinstance(kept[name], kinds):
+            wanted = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+            raise CheckpointError(f"{resume}: {name} is {kept[name]!r}, expected {wanted}")
+    for name in ("epochs", "batch_size"):
+        if kept[name] < 1:
+            raise CheckpointError(f"{resume}: {name} is {kept[name]}, expected at least 1")
+    if not 0 <= kept["val_fraction"] < 1:
+        raise CheckpointError(f"{resume}: val_fraction is {kept['val_fraction']}, not in [0, 1)")
+    if not all(isinstance(prefix, str) for prefix in kept["freeze"] or []):
+        raise CheckpointError(f"{resume}: freeze is {kept['freeze']}, not a list of names")
 
 
 def _transform(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from striate.data.dataset import Samples, Subset, held_out, permutation
-from striate.functional._arguments import integer
+from striate.functional._arguments import integer, number
 from striate.optim.lr_scheduler import ReduceLROnPlateau
 
 
@@ -21,13 +23,15 @@ def check_options(
     """Raises ValueError or TypeError for an option out of its range."""
     integer(epochs, "Trainer", "epochs")
     integer(batch_size, "Trainer", "batch_size", 1)
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
+        raise TypeError(f"Trainer: seed must be an integer, got {seed!r}")
     if not 0 <= seed < 2**64:
         raise ValueError(f"Trainer: seed must be between 0 and 2^64 - 1, got {seed}")
-    if not 0 <= val_fraction < 1:
+    if not 0 <= number(val_fraction, "Trainer", "val_fraction") < 1:
         raise ValueError(f"Trainer: val_fraction must be in [0, 1), got {val_fraction}")
-    if patience is not None and patience < 1:
-        raise ValueError(f"Trainer: patience must be at least 1, got {patience}")
-    if clip_grad_norm is not None and not clip_grad_norm > 0:
+    if patience is not None:
+        integer(patience, "Trainer", "patience", 1)
+    if clip_grad_norm is not None and not number(clip_grad_norm, "Trainer", "clip_grad_norm") > 0:
         raise ValueError(f"Trainer: clip_grad_norm must be positive, got {clip_grad_norm}")
     if val_fraction == 0:
         for name, wanted in (
