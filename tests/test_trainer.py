@@ -380,6 +380,24 @@ def test_refuses_a_schedule_that_lies(tmp_path: Path, schedule: str, name: str, 
     assert trainer.schedule.state_dict() == kept
 
 
+def test_memory_that_ends_while_resuming_makes_no_checkpoint_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_trainer(tmp_path, callbacks=[StopAfter(14)]).fit(samples())
+    trainer = make_trainer()
+    before = state(trainer)
+    load = trainer.optimizer.load_state_dict
+
+    def short(state_dict: Any) -> None:
+        monkeypatch.setattr(trainer.optimizer, "load_state_dict", load)
+        raise MemoryError("100 bytes")
+
+    monkeypatch.setattr(trainer.optimizer, "load_state_dict", short)
+    with pytest.raises(MemoryError, match="100 bytes"):
+        trainer.fit(samples(), resume=tmp_path / "checkpoint.safetensors")
+    assert state(trainer) == before
+
+
 def test_refuses_an_optimizer_that_lies(tmp_path: Path) -> None:
     make_trainer(tmp_path, callbacks=[StopAfter(14)]).fit(samples())
     path = tmp_path / "checkpoint.safetensors"
