@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdio>
-#include <exception>
 #include <new>
 
 namespace striate::cpu {
@@ -20,10 +19,9 @@ class OutOfMemory : public std::bad_alloc {
   char text_[48];
 };
 
-/// Makes the room that this thread needs to throw. libstdc++ and glibc make it at a thread's first
-/// throw, and end the process if there is no memory, which is why it may throw.
-inline void make_room_to_throw() noexcept {
-  [[maybe_unused]] volatile const int looked = std::uncaught_exceptions();  // a pure function
-}
+/// Makes the room that this thread needs to run ops and to throw: the thread-locals of libstdc++ and
+/// of this module. glibc makes it at a thread's first look at them, because Python's modules are
+/// loaded late, and ends the process if there is no memory, which may be why it throws.
+void make_room_to_throw() noexcept;
 
 }  // namespace striate::cpu

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <charconv>
 #include <cstdlib>
+#include <exception>
 #include <sstream>
 #include <stdexcept>
 #include <string_view>
@@ -18,6 +19,7 @@
 #endif
 
 #include "cpu/cgroup.h"
+#include "cpu/out_of_memory.h"
 #include "cpu/threads/threads.h"
 
 namespace striate::cpu {
@@ -126,7 +128,12 @@ FlushToZero::~FlushToZero() {
 #endif
 }
 
-STRIATE_STATIC_TLS thread_local constinit bool inside_chunk = false;
+thread_local constinit bool inside_chunk = false;
+
+void make_room_to_throw() noexcept {  // volatile: or nothing is looked at
+  [[maybe_unused]] volatile const int of_libstdcxx = std::uncaught_exceptions();
+  [[maybe_unused]] volatile const bool of_this_module = inside_chunk;
+}
 
 Serially::Serially() : before_(inside_chunk) { inside_chunk = true; }
 Serially::~Serially() { inside_chunk = before_; }

@@ -6,13 +6,11 @@
 
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
-#include "cpu/threads/threads.h"
 
 namespace striate::cpu {
 namespace {
 
-// An op that called this one will speak.
-STRIATE_STATIC_TLS thread_local constinit bool speaking = false;
+thread_local bool speaking = false;  // an op that called this one will speak
 
 }  // namespace
 

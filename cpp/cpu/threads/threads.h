@@ -20,15 +20,7 @@ bool run_on_threads(int threads, int64_t chunks, void (*run)(void* context, int6
 /// This process is the child of a fork that lost its threads and cannot have new ones.
 bool threads_forked_away();
 
-// Room for a thread-local is made with the thread. glibc makes it at a thread's first look instead
-// for a module that was loaded later, as Python's are, and ends the process if there is no memory.
-#if defined(__GLIBC__)
-#define STRIATE_STATIC_TLS __attribute__((tls_model("initial-exec")))
-#else
-#define STRIATE_STATIC_TLS
-#endif
-
 /// This thread is running a chunk.
-STRIATE_STATIC_TLS extern thread_local constinit bool inside_chunk;
+extern thread_local constinit bool inside_chunk;
 
 }  // namespace striate::cpu
