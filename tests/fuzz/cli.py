@@ -108,6 +108,7 @@ def _inside() -> Iterator[None]:
 def _small() -> Iterator[None]:
     """A small MNIST, a small AlexNet, and no benchmark."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(sys, "dont_write_bytecode", True))
         names = ("alexnet", "alexnet_2012")
         stack.enter_context(mock.patch.object(data, "mnist", _mnist))
         stack.enter_context(mock.patch.dict(models.MODELS, dict.fromkeys(names, _alexnet)))
@@ -150,7 +151,6 @@ class _Guard:
 
 _guard = _Guard()
 sys.addaudithook(_guard)
-sys.dont_write_bytecode = True
 
 
 @functools.cache
