@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
                             "its input 'b' must depend on the model's input, but is constant"),
     "huge ConstantOfShape": (
         lambda: model([node("ConstantOfShape", "s", to="w"), node("Gemm", "x", "w")], ("N", 5),
-                      {"s": np.array([5, 2**30])}), "asks for more than 67108864 bytes"),
+                      {"s": np.array([5, 2**30])}), "asks for more than 16777216 bytes"),
     "ceil_mode and SAME": (
         lambda: model([node("AveragePool", "x", kernel_shape=[2, 2], auto_pad="SAME_UPPER",
                             strides=[2, 2], ceil_mode=1)]),
@@ -216,6 +217,36 @@ def test_lies(name: str, tmp_path: Path) -> None:
         striate.onnx.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["Gemm", "Reshape", "BatchNormalization"])
+def test_many_nodes_that_each_make_weights_anew_are_refused(kind: str) -> None:
+    """30 kB of nodes that made gigabytes of one tensor of 16 MB, or of a shape alone."""
+    if kind == "Gemm":
+        made = [node("Gemm", "x", "w", to=f"a{i}", alpha=0.5 + i) for i in range(200)]
+        shape, feed = (2048, 2048), ("N", 2048)
+    elif kind == "Reshape":
+        made = []
+        for i, before in enumerate(["w", *(f"r{i}" for i in range(99))]):
+            made += [
+                node("Transpose", before, to=f"t{i}"),
+                node("Reshape", f"t{i}", "s", to=f"r{i}"),
+            ]
+        made.append(node("Gemm", "x", "r99", to="a199"))
+        shape, feed = (2048, 2048), ("N", 2048)
+    else:
+        made = [node(kind, "x" if i == 0 else f"a{i - 1}", *"wwww", to=f"a{i}") for i in range(200)]
+        shape, feed = (2**22,), (1, 2**22)
+    fill = node("ConstantOfShape", "s", to="w", value=numpy_helper.from_array(np.ones(1, F4)))
+    last = node("Identity", "a199")
+    small = model([fill, *made, last], feed, {"s": np.array(shape)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(OnnxError, match=r"make more than 671\d{5} bytes of weights"):
+            build(small)
+        assert tracemalloc.get_traced_memory()[1] < 512 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_link_that_leaves_the_folder_is_not_followed(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from unittest import mock
 
 import numpy as np
@@ -25,7 +26,8 @@ _PIXELS = 1 << 21
 
 # Decoded in 4 bytes a pixel, made opaque in 4 more, and what a strip, a filter or a resize takes.
 _A_PIXEL = 12
-_TEXT = 64 << 20  # what Pillow unpacks of a picture's compressed text and profiles
+_TEXT = 64 << 20  # what Pillow unpacks of a PNG's compressed text and profiles
+_COMPRESSED = (b"iCCP", b"zTXt", b"iTXt")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _EVALUATE = ImageTransform(augment="none", resize=9, crop=8)
 _AUGMENTED = [
@@ -33,13 +35,22 @@ _AUGMENTED = [
 ]
 
 
+@contextlib.contextmanager
+def _open(data: bytes) -> Iterator[Image.Image]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data)) as image:
+            yield image
+
+
 def memory(data: bytes) -> int:
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+        with _open(data) as image:
             pixels = image.width * image.height
     except Exception:  # Pillow raises anything
         pixels = 0
-    return _A_PIXEL * min(pixels, _PIXELS) + _TEXT + 64 * len(data)
+    text = _TEXT if any(kind in data for kind in _COMPRESSED) else 0
+    return _A_PIXEL * min(pixels, _PIXELS) + text + 64 * len(data)
 
 
 @mock.patch.object(Image, "MAX_IMAGE_PIXELS", _PIXELS)
@@ -123,7 +134,7 @@ def _saved_anew(data: bytes, generator: random.Random) -> bytes:
     kind = generator.choice(("PNG", "TIFF", "GIF", "BMP", "JPEG", "WEBP", "PPM", "TGA", "ICO"))
     mode = generator.choice(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16", "F", "I"))
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+        with _open(data) as image:
             image.thumbnail((64, 64))
             image.convert(mode).save(encoded, kind)
     except Exception:  # not every format has every mode

@@ -9,7 +9,7 @@ import numpy as np
 from striate.onnx.operation import Operation
 from striate.onnx.tensors import ANY, to_array
 
-MOST = 2**26  # bytes that a file may ask for without holding them
+MOST = 2**24  # bytes that a file may ask for by ConstantOfShape without holding them
 
 
 def fold(op: Operation) -> ANY | None:
@@ -29,14 +29,19 @@ def fold(op: Operation) -> ANY | None:
         shape = list(op.whole_numbers(1))
         if not (op.version >= 14 and op.flag("allowzero")):
             shape = [n or array.shape[i] for i, n in enumerate(shape) if n or i < array.ndim]
-        return array.reshape(shape)
+        result = array.reshape(shape)
+        if not np.may_share_memory(result, array):
+            op.importer.claim(result.nbytes)
+        return result
     return array
 
 
 def _constant(op: Operation) -> ANY:
     tensor = op.tensor("value")
     if tensor is not None:
-        return to_array(tensor, op.importer.source.folder)
+        array = to_array(tensor, op.importer.source.folder)
+        op.importer.source.held += array.nbytes
+        return array
     for name, dtype in (("value_float", np.float32), ("value_int", np.int64)):
         value = op.attribute(name, (float if dtype is np.float32 else int))
         if value is not None:
@@ -55,7 +60,7 @@ def _constant_of_shape(op: Operation) -> ANY:
         op.refuse(f"value must have one element, got {value.size}")
     importer = op.importer
     size = math.prod(shape) * value.itemsize
-    if any(n < 0 for n in shape) or size + importer.made > MOST:
+    if any(n < 0 for n in shape) or size + importer.filled > MOST:
         op.refuse(f"the shape {shape} is impossible, or asks for more than {MOST} bytes in all")
-    importer.made += size
+    importer.filled += size
     return np.full(shape, value[0])

@@ -25,6 +25,7 @@ CONVERTERS: dict[str, Callable[[Operation], None]] = {
     **products.CONVERTERS,
     **windows.CONVERTERS,
 }
+_COPIES = 4  # of its weights, that the nodes of a file may make
 _TAKEN = {"nodes", "inputs", "training"}  # attributes of a graph that a layer must not hide
 
 
@@ -75,8 +76,10 @@ class Importer:
         self._names: Counter[str] = Counter()  # how often each was asked for
         self._folded: dict[str, ANY] = {}
         self._parameters: dict[tuple[str, str], Parameter] = {}
+        self._taken: set[str] = set()  # names of weights that are parameters already
         self._next = len(source.inputs)
-        self.made = 0  # bytes of weights that the file does not hold, but asks for
+        self.filled = 0  # bytes of constants that the file asks for by a shape
+        self._made = 0  # bytes of weights that were made of what the file holds
 
     def run(self) -> Graph:
         with np.errstate(all="ignore"):  # a file may hold inf and NaN; they go into the weights
@@ -109,8 +112,9 @@ class Importer:
         kept: list[Node] = []
         for node in reversed(self._nodes):
             if node.output in wanted:
-                kept.insert(0, node)
+                kept.append(node)
                 wanted.update(node.inputs)
+        kept.reverse()
         # An input that nothing reads is still one that the model takes; an array that was given as
         # a constant is none.
         inputs = [
@@ -154,12 +158,26 @@ class Importer:
         """Whether ``name`` is constant whatever the model is fed."""
         return name in self._folded or name in self.source.tensors
 
+    def claim(self, size: int) -> None:
+        """Counts bytes that are made of what the file holds. Nodes are small, and many of them may
+        each want the same weights in another form: OnnxError where they are out of proportion.
+        """
+        self._made += size
+        most = _COPIES * (self.source.held + constants.MOST)
+        if self._made > most:
+            raise OnnxError(
+                f"the nodes up to this one make more than {most} bytes of weights, {_COPIES} times "
+                "what the file holds"
+            )
+
     def parameter(self, name: str, how: str, make: Callable[[], Array]) -> Parameter:
         key = name, how
         if key not in self._parameters:
             array = np.require(make(), np.float32, ["C", "W", "O"])
-            if any(name == other for other, _ in self._parameters):
+            self.claim(array.nbytes)
+            if name in self._taken:
                 array = array.copy()
+            self._taken.add(name)
             self._parameters[key] = Parameter(array)
         return self._parameters[key]
 

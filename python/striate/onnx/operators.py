@@ -195,6 +195,7 @@ def batch_normalization(op: Operation) -> None:
         op.refuse(f"scale, B, mean and variance must have equal shapes, got {shapes}")
     if not (variance + epsilon > 0).all():
         op.refuse(f"variance + epsilon must be positive, got {(variance + epsilon).min()}")
+    op.importer.claim(2 * 4 * len(scale))
     factor = scale / np.sqrt(variance + epsilon)
     op.expect(1, len(scale), "scale")
     layer = nn.ChannelAffine(len(scale))

@@ -60,12 +60,14 @@ class Source:
     shapes: dict[str, Shape]
     types: dict[str, int]
     folder: Path | None
+    held: int = 0  # bytes of the arrays that were read so far, or given
     _arrays: dict[str, ANY] = field(default_factory=dict)
 
     def array(self, name: str) -> ANY:
         """The initializer ``name``; each is read once."""
         if name not in self._arrays:
             self._arrays[name] = to_array(self.tensors[name], self.folder)
+            self.held += self._arrays[name].nbytes
         return self._arrays[name]
 
 
@@ -141,6 +143,7 @@ def check(model: ModelProto, folder: Path | None, feeds: Mapping[str, ANY]) -> S
         shapes=shapes,
         types=types,
         folder=folder,
+        held=sum(array.nbytes for array in feeds.values()),
     )
 
 
