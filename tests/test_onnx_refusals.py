@@ -233,7 +233,7 @@ def test_many_nodes_that_each_make_weights_anew_are_refused(kind: str) -> None:
                 node("Reshape", f"t{i}", "s", to=f"r{i}"),
             ]
         made.append(node("Gemm", "x", "r99", to="a199"))
-        shape, feed = (2048, 2048), ("N", 2048)
+        shape, feed = (1024, 4096), ("N", 1024)
     else:
         made = [node(kind, "x" if i == 0 else f"a{i - 1}", *"wwww", to=f"a{i}") for i in range(200)]
         shape, feed = (2**22,), (1, 2**22)

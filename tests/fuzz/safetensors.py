@@ -68,7 +68,17 @@ def _mutate(data: bytes, generator: random.Random) -> bytes:
     else:
         header = mutate_tree(header, generator)
     text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + rest
+    return _summed(struct.pack("<Q", len(text)) + text) + rest
+
+
+def _summed(header: bytes) -> bytes:
+    """The header with the checksum that it should have, where it has any."""
+    try:
+        before, after = checkpoint._around_checksum(header)
+    except ValueError:
+        return header
+    zeros = checkpoint._ZEROS.encode()
+    return before + checkpoint._crc(before + zeros + after).encode() + after
 
 
 def _mutate_npz(data: bytes, generator: random.Random, bend: Callable[[bytes], bytes]) -> bytes:
