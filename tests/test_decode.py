@@ -362,8 +362,9 @@ def test_open_image_decodes_whole_and_says_why_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "LA", "P", "1", "CMYK", "I;16", "I", "F"])
+@pytest.mark.parametrize("pixels", [50, 200])  # tiles within a row, and of two rows
 def test_large_pictures_are_converted_tile_by_tile(
-    monkeypatch: pytest.MonkeyPatch, kind: str
+    monkeypatch: pytest.MonkeyPatch, kind: str, pixels: int
 ) -> None:
     """Whole, a picture of as many pixels as Pillow opens took 1.1 GB; in tiles it is held twice."""
     picture = photo("tiles", 70, 45).convert({"P": "RGBA", "I;16": "I"}.get(kind, kind))
@@ -379,9 +380,9 @@ def test_large_pictures_are_converted_tile_by_tile(
     sizes = []
 
     def seen(convert: Any) -> Any:
-        return lambda tile: sizes.append(max(tile.size)) or convert(tile)
+        return lambda tile: sizes.append(tile.width * tile.height) or convert(tile)
 
-    monkeypatch.setattr(tiles, "_SIDE", 16)
+    monkeypatch.setattr(tiles, "_PIXELS", pixels)
     by_tiles = tiles.by_tiles
     spied = lambda image, mode, convert: by_tiles(image, mode, seen(convert))  # noqa: E731
     monkeypatch.setattr(tiles, "by_tiles", spied)
@@ -391,7 +392,7 @@ def test_large_pictures_are_converted_tile_by_tile(
         assert got.mode == wanted.mode
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
     assert notes == whole_notes
-    assert max(sizes) <= 16
+    assert max(sizes) <= pixels
 
 
 def test_large_pictures_are_decoded_one_after_another(

@@ -13,18 +13,20 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-_SIDE = 1024
+_PIXELS = 1 << 20  # of a tile
 
 
 def tiles(image: Picture) -> Iterator[tuple[tuple[int, int], Picture]]:
     """((left, upper), a part of the picture), which together are all of it; the modes agree."""
     width, height = image.size
-    if width <= _SIDE and height <= _SIDE:
+    if width * height <= _PIXELS:
         yield (0, 0), image
         return
-    for upper in range(0, height, _SIDE):
-        for left in range(0, width, _SIDE):
-            box = left, upper, min(left + _SIDE, width), min(upper + _SIDE, height)
+    across = min(width, _PIXELS)
+    down = _PIXELS // across
+    for upper in range(0, height, down):
+        for left in range(0, width, across):
+            box = left, upper, min(left + across, width), min(upper + down, height)
             yield (left, upper), image.crop(box)
 
 
@@ -32,7 +34,7 @@ def by_tiles(image: Picture, mode: str, convert: Callable[[Picture], Picture]) -
     """The picture in ``mode``, which ``convert`` makes of any part of it."""
     from PIL import Image
 
-    if max(image.size) <= _SIDE:
+    if image.width * image.height <= _PIXELS:
         return convert(image)
     result = Image.new(mode, image.size)
     for corner, tile in tiles(image):
