@@ -10,7 +10,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 Tag = TypeVar("Tag")
@@ -18,7 +19,8 @@ Tag = TypeVar("Tag")
 PREFETCH_BYTES = 1 << 29  # of batches made ahead, unless two of them are larger
 
 
-class Job(NamedTuple, Generic[Tag, T]):
+@dataclass(frozen=True)
+class Job(Generic[Tag, T]):
     """Tasks whose results are wanted together; ``tag`` comes back with them."""
 
     tag: Tag
@@ -44,8 +46,8 @@ def prefetch(
     an exception, ends the threads before it returns, after the tasks under way.
     """
     if workers == 0:
-        for tag, tasks in jobs:
-            yield tag, [task() for task in tasks]
+        for job in jobs:
+            yield job.tag, [task() for task in job.tasks]
         return
     process = os.getpid()
     source = iter(jobs)
@@ -53,8 +55,8 @@ def prefetch(
     executor = ThreadPoolExecutor(workers, thread_name_prefix="striate-data")
     try:
         while True:
-            while len(under_way) <= ahead and (job := next(source, None)) is not None:
-                under_way.append((job.tag, [executor.submit(task) for task in job.tasks]))
+            while len(under_way) <= ahead and (new := next(source, None)) is not None:
+                under_way.append((new.tag, [executor.submit(task) for task in new.tasks]))
             if not under_way:
                 return
             tag, futures = under_way.popleft()
