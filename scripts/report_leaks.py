@@ -3,7 +3,7 @@
     python scripts/report_leaks.py FOLDER
 
 FOLDER holds the logs of all processes. Python and NumPy keep memory until a process ends, by
-design: of the leaks only those with a frame in striate/_core count, of other errors all.
+design: of the leaks only those with a frame of ours, or of pybind11, count; of other errors all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-OURS = re.compile(r"\(.*/striate/_core\.[^/]*\.so\+0x|/striate/(cpp|python/src)/")
+OURS = re.compile(r"/_core\.[^/]*\.so\+0x|/cpp/(cpu|plan|reference)/|/python/src/|/pybind11/")
 
 
 def leaks(text: str) -> list[str]:

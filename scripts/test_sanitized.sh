@@ -29,7 +29,9 @@ for file in tests/test_*.py; do
   files+=("$file")
 done
 
-export ASAN_OPTIONS="detect_leaks=1 log_path=$logs/log" UBSAN_OPTIONS=print_stacktrace=1
+# Too large a size is a MemoryError, as ever, and no error of the allocator.
+export ASAN_OPTIONS="detect_leaks=1 allocator_may_return_null=1 log_path=$logs/log"
+export UBSAN_OPTIONS=print_stacktrace=1
 export LSAN_OPTIONS="exitcode=0 print_suppressions=0"  # report_leaks.py decides
 preload="$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libstdc++.so.6)"
 export PYTHONPATH=build/sanitize PYTHONMALLOC=malloc STRIATE_TEST_CUDA=off
