@@ -56,7 +56,9 @@ def _write(path: Any, data: bytes) -> bool:
         given = json.loads(data)
         arrays = {}
         for name, (shape, value) in given["arrays"].items():
-            if math.prod(shape) > _MOST or len(shape) > 8:
+            if not all(type(n) is int for n in shape) or len(shape) > 8:
+                return False
+            if math.prod(shape) > _MOST:
                 return False
             arrays[name] = np.full(shape, value, np.float32)
         checkpoint.save(path, arrays, given["description"])
