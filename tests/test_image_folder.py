@@ -24,6 +24,14 @@ def make(root: Path, *files: str) -> Path:
     return root
 
 
+def test_names_in_a_pipe_are_not_waited_for(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/x.jpg")
+    os.mkfifo(tmp_path / "classes.json")
+    folder = ImageFolder(tmp_path / "train", TRANSFORM)
+    assert folder.class_names == ["a"]
+    assert "classes.json: is no JSON object of names" in folder.notes[0]
+
+
 def test_a_folder_with_many_ways_to_it_is_listed_once(tmp_path: Path) -> None:
     """Of two links at each of 12 levels, 4,096 ways lead to the last: by one of them."""
     make(tmp_path, "train/a/x.jpg", *(f"levels/{level}/y.jpg" for level in range(12)))

@@ -8,4 +8,4 @@ would end at a checksum: it changes what the file holds, and packs it again; ``b
 that once were faults; tests/test_fuzz.py replays them.
 """
 
-TARGETS = ("idx", "packed", "safetensors", "checkpoint", "onnx", "picture", "cli")
+TARGETS = ("idx", "packed", "safetensors", "checkpoint", "onnx", "picture", "cli", "run")

@@ -50,9 +50,14 @@ def memory(data: bytes) -> int:
 
 
 def check(given: bytes) -> None:
-    words = _tame(given.decode("utf-8", "surrogateescape").split("\n")[:40])
+    with inside():
+        run(_tame(given.decode("utf-8", "surrogateescape").split("\n")[:40]))
+
+
+def run(words: list[str]) -> None:
+    """Refuses all but the documented ends of a command."""
     out, err = io.StringIO(), io.StringIO()
-    with _inside(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = main(words)
         except SystemExit as ended:  # argparse's
@@ -89,16 +94,16 @@ def _tame(words: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _inside() -> Iterator[None]:
+def inside() -> Iterator[Path]:
     """In a fresh copy of the fixtures, with what would take minutes put out of reach."""
     before, here = os.getcwd(), folder() / "here"
     shutil.rmtree(here, ignore_errors=True)
-    shutil.copytree(_fixtures(), here)
+    shutil.copytree(fixtures(), here)
     os.chdir(here)
     _guard.root = str(folder())
     try:
         with _small():
-            yield
+            yield here
     finally:
         _guard.root = None
         os.chdir(before)
@@ -119,7 +124,7 @@ def _small() -> Iterator[None]:
 
 
 def _mnist() -> data.Dataset:
-    return data.load_idx_folder(_fixtures() / "digits")
+    return data.load_idx_folder(fixtures() / "digits")
 
 
 def _alexnet(num_classes: int = 1000, dropout: float = 0.5) -> nn.Layer:
@@ -154,7 +159,7 @@ sys.addaudithook(_guard)
 
 
 @functools.cache
-def _fixtures() -> Path:
+def fixtures() -> Path:
     root = folder() / "fixtures"
     for name in ("digits", "empty"):
         (root / name).mkdir(parents=True)

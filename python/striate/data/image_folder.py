@@ -15,7 +15,7 @@ import numpy as np
 
 from striate._text import printable
 from striate.data.dataset import Batch, Draw, Indices
-from striate.data.idx import DataError
+from striate.data.idx import DataError, open_file
 from striate.data.listing import Paths, scan
 from striate.data.loader import Job, look_ahead, prefetch
 from striate.data.pipeline import ImageTransform
@@ -183,7 +183,7 @@ class ImageFolder:
     def _read_names(self) -> dict[str, str]:
         path = Path(os.path.abspath(self.root)).parent / _NAMES
         try:
-            with open(path, "rb") as file:
+            with open_file(path) as file:
                 names = json.loads(file.read(_MOST_NAMES))
         except FileNotFoundError:
             return {}
