@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fuzz import TARGETS, limits
@@ -26,3 +28,20 @@ def test_corpus(name: str) -> None:
             limits.run(target, path.read_bytes())
         except Exception as error:
             raise AssertionError(f"{path}: {error!r}") from error
+
+
+def test_what_is_no_documented_exception_gets_through() -> None:
+    def check(data: bytes) -> None:
+        raise KeyError(data)
+
+    with pytest.raises(KeyError):
+        limits.run(SimpleNamespace(check=check, memory=len), b"data")
+
+
+def test_more_memory_than_an_input_justifies_is_noticed() -> None:
+    def check(data: bytes) -> None:
+        np.empty(64 << 20, np.uint8)  # asked for and not touched
+
+    with pytest.raises(limits.TooMuchMemoryError, match="4 bytes took 64 MiB .* but justify 48"):
+        limits.run(SimpleNamespace(check=check, memory=len), b"data")
+    limits.run(SimpleNamespace(check=check, memory=lambda data: 32 << 20), b"data")

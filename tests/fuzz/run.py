@@ -44,7 +44,8 @@ def _write(data: bytes, here: Path) -> str:
             path = here / run / f"{name}.safetensors"
             arrays, _ = checkpoint.load(path)
             checkpoint.save(path, arrays, description)
-    except (ValueError, TypeError, KeyError, RecursionError):
+            description = {k: v for k, v in description.items() if k != "training"}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return ""
     return str(run)
 
