@@ -305,6 +305,11 @@ def test_lrn_of_even_size_reaches_further_up(size: int) -> None:
     assert again.graph.node[0].op_type == "LRN"
 
 
+def test_lrn_of_a_vector_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"local_response_norm: input must have 3 .*got 1 with"):
+        layers.MirroredLRN(2)(draw("few axes", (4,)))
+
+
 def test_branches_and_several_inputs() -> None:
     made = model(
         [

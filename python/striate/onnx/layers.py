@@ -99,7 +99,7 @@ class MirroredLRN(nn.LocalResponseNorm):
 
 
 def _mirrored(x: Array) -> Array:
-    return np.ascontiguousarray(x[:, ::-1])
+    return np.ascontiguousarray(x[:, ::-1]) if x.ndim > 1 else x  # which the op then refuses
 
 
 def same_pads(size: int, kernel: int, stride: int, upper: bool) -> Pair:

@@ -132,12 +132,13 @@ def _check_cycle(trainer: Trainer, step: int) -> None:
     """Refuses a one-cycle schedule whose count would be at its end before the run is."""
     schedule = trainer.schedule
     left = trainer.epochs * trainer.steps_per_epoch - step
-    if isinstance(schedule, OneCycleLR) and trainer.schedule_every == "step":
-        if schedule.last_epoch + left > schedule.total_steps:
-            raise ValueError(
-                f"its schedule is at step {schedule.last_epoch} of {schedule.total_steps}, but "
-                f"{left} steps are left to do"
-            )
+    if not isinstance(schedule, OneCycleLR) or trainer.schedule_every != "step":
+        return
+    if schedule.last_epoch + left > schedule.total_steps:
+        raise ValueError(
+            f"its schedule is at step {schedule.last_epoch} of {schedule.total_steps}, but "
+            f"{left} steps are left to do"
+        )
 
 
 def _check_settings(then: dict[str, Any], now: dict[str, Any]) -> None:
