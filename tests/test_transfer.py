@@ -119,8 +119,9 @@ def npy(shape: str, content: bytes, descr: str = "'<f4'", version: bytes = b"\1\
         (npy("(268435456,)", bytes(4)), "needs 1073741824 bytes, but it has 4"),
         (npy("(4,)", bytes(1 << 26)), "needs 16 bytes, but it has 67108864"),
         (npy("(-2, -2)", bytes(16)), "needs 16 bytes, but it has 16"),
-        (npy("(4611686018427387904,)", b"", "'V0'"), "not numbers"),
-        (npy("(2,)", bytes(16), "[('a', '<f4'), ('b', '<f4')]"), "not numbers"),
+        (npy("(4611686018427387904,)", b"", "'V0'"), "not plain values"),
+        (npy("(2,)", bytes(16), "('<f4', (2,))"), "not plain values"),
+        (npy("(2,)", bytes(16), "[('a', '<f4'), ('b', '|O')]"), "not plain values"),
         (npy("(2,)", bytes(8), version=b"\7\0"), r"unknown version of the format, \(7, 0\)"),
     ],
 )
@@ -159,6 +160,7 @@ def test_npz_as_numpy_writes_them(tmp_path: Path) -> None:
     arrays = {
         "f": np.asfortranarray(np.ones((2, 3))), "i": np.arange(3), "0": np.zeros((0, 2)),
         "number": np.float32(3), "big": np.arange(3, dtype=">i4"), "text": np.array(["a", "bc"]),
+        "fields": np.array([(1, 2.5)], [("epoch", "i4"), ("loss", "f8")]),
     }  # fmt: skip
     for save in (np.savez, np.savez_compressed):
         save(tmp_path / "a.npz", **arrays)
@@ -167,6 +169,18 @@ def test_npz_as_numpy_writes_them(tmp_path: Path) -> None:
         for name, array in arrays.items():
             assert read[name].dtype == array.dtype
             np.testing.assert_array_equal(read[name], array)
+
+
+def test_npz_take_the_memory_of_their_arrays_once(tmp_path: Path) -> None:
+    array = np.zeros(8 << 20, np.uint8)
+    for save in (np.savez, np.savez_compressed):
+        save(tmp_path / "a.npz", x=array)
+        tracemalloc.start()
+        try:
+            striate.checkpoint.load_arrays(tmp_path / "a.npz")
+            assert tracemalloc.get_traced_memory()[1] < array.nbytes + (6 << 20)
+        finally:
+            tracemalloc.stop()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

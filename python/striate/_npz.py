@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 _DEFLATE = 1032  # a deflated member cannot hold more than this many times its size
+_CHUNK = 1 << 20  # zipfile hands over a copy of all that it is asked for
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -60,8 +61,8 @@ def _read_member(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[
         if version not in _HEADERS:
             raise ValueError(f"it is an array in an unknown version of the format, {version}")
         shape, fortran, dtype = _HEADERS[version](stream)
-        if dtype.hasobject or dtype.fields or dtype.subdtype or not dtype.itemsize:
-            raise ValueError(f"its elements are {dtype}, not numbers")
+        if dtype.hasobject or dtype.subdtype or not dtype.itemsize:
+            raise ValueError(f"its elements are {dtype}, not plain values")
         size = math.prod(shape) * dtype.itemsize
         left = member.file_size - stream.tell()
         if min(shape, default=0) < 0 or size != left:
@@ -69,7 +70,7 @@ def _read_member(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[
         content = np.empty(size, np.uint8)
         filled = 0
         while filled < size:
-            filled += (step := stream.readinto(content.data[filled:]))
+            filled += (step := stream.readinto(content.data[filled : filled + _CHUNK]))
             if not step:
                 raise ValueError(f"it has only {filled} of its {size} bytes")
         stream.read(1)  # at the end it compares the checksum
