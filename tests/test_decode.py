@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import io
 import os
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from pictures import jpeg_bytes, photo
 from striate.cli import main
@@ -272,10 +273,10 @@ def test_what_the_machine_is_short_of_makes_no_picture_unreadable(
                 with pytest.raises(MemoryError, match=f"x.png: {expected}"):
                     read_regions(path, whole)
 
-    def refuse(*args: object) -> None:
+    def refuse(*args: object, **options: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files", str(path))
 
-    monkeypatch.setattr("striate.data.decode.open", refuse, raising=False)
+    monkeypatch.setattr("striate.data.idx.open", refuse, raising=False)
     with pytest.raises(OSError, match="x.png: cannot be read .Too many open files"):
         read_regions(path, whole)
 
@@ -359,6 +360,25 @@ def test_open_image_decodes_whole_and_says_why_not(tmp_path: Path) -> None:
         script = path.name == "script.jpeg"  # Pillow would hand it to Ghostscript
         with pytest.raises(DataError, match=f"{path}: {'not a picture' if script else ''}"):
             open_image(path)
+
+
+def test_a_format_that_is_registered_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a plugin for HEIF does, perhaps after the first picture was opened."""
+    save(photo("x", 8, 6), tmp_path / "x.png")
+    open_image(tmp_path / "x.png")
+
+    class Picture(ImageFile.ImageFile):
+        format = "LATE"
+
+        def _open(self) -> None:
+            self._size, self._mode = (3, 2), "L"
+            self.tile = [ImageFile._Tile("raw", (0, 0, 3, 2), 4, ("L", 0, 1))]
+
+    for name in ("OPEN", "ID"):
+        monkeypatch.setattr(Image, name, copy.copy(getattr(Image, name)))
+    Image.register_open("LATE", Picture, lambda prefix: prefix.startswith(b"LATE"))
+    (tmp_path / "x.late").write_bytes(b"LATE" + bytes(6))
+    assert open_image(tmp_path / "x.late").size == (3, 2)
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "LA", "P", "1", "CMYK", "I;16", "I", "F"])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import math
 import os
 import threading
@@ -195,7 +194,6 @@ class _WithoutWarnings:
 _without_warnings = _WithoutWarnings()
 
 
-@functools.cache
 def _formats() -> tuple[str, ...]:
     from PIL import Image
 
@@ -203,9 +201,11 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-@functools.cache
 def _own_formats() -> tuple[str, ...]:
-    """All but those for which Pillow runs another program, which would run the file's."""
+    """All but those for which Pillow runs another program, which would run the file's.
+
+    Asked anew each time: a program may register a format at any moment.
+    """
     from PIL import Image
 
     Image.init()
