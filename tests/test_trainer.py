@@ -486,7 +486,8 @@ def test_refuses_a_checkpoint_of_another_model_and_changes_nothing(tmp_path: Pat
         ({"batch_size": 0}, "batch_size must be between 1 and"),
         ({"val_fraction": 1.0}, r"val_fraction must be in \[0, 1\), got 1.0"),
         ({"seed": -1}, "seed must be between 0"),
-        ({"clip_grad_norm": 0}, "clip_grad_norm must be positive, got 0"),
+        ({"clip_grad_norm": 0}, "clip_grad_norm must be positive and finite, got 0"),
+        ({"clip_grad_norm": math.inf}, "clip_grad_norm must be positive and finite, got inf"),
     ],
 )
 def test_refuses_options(options: dict[str, Any], message: str) -> None:
@@ -498,6 +499,18 @@ def test_refuses_options(options: dict[str, Any], message: str) -> None:
 def test_refuses_options_of_another_type(name: str) -> None:
     with pytest.raises(TypeError, match=f"^Trainer: {name} must be an? (integer|number), got 'x'$"):
         make_trainer(**{name: "x"})
+
+
+def test_options_may_be_numbers_of_numpys(tmp_path: Path) -> None:
+    """They go into the checkpoint, and come back equal."""
+    options = {"epochs": np.int64(1), "batch_size": np.int32(8), "seed": np.uint64(2**64 - 1),
+               "val_fraction": np.float32(0.25), "patience": np.int64(1),
+               "clip_grad_norm": np.float32(1.5)}  # fmt: skip
+    make_trainer(tmp_path, **options).fit(samples())
+    plain = {name: value.item() for name, value in options.items()}
+    trainer = make_trainer(**plain)
+    trainer.fit(samples(), resume=tmp_path / "checkpoint.safetensors")
+    assert trainer.epoch == 1
 
 
 def test_refuses_samples() -> None:

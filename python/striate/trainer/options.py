@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,11 @@ def check_options(
         raise ValueError(f"Trainer: val_fraction must be in [0, 1), got {val_fraction}")
     if patience is not None:
         integer(patience, "Trainer", "patience", 1)
-    if clip_grad_norm is not None and not number(clip_grad_norm, "Trainer", "clip_grad_norm") > 0:
-        raise ValueError(f"Trainer: clip_grad_norm must be positive, got {clip_grad_norm}")
+    most = 1.0 if clip_grad_norm is None else number(clip_grad_norm, "Trainer", "clip_grad_norm")
+    if not 0 < most < math.inf:
+        raise ValueError(
+            f"Trainer: clip_grad_norm must be positive and finite, got {clip_grad_norm}"
+        )
     if val_fraction == 0:
         for name, wanted in (
             ("patience", patience is not None),

@@ -96,7 +96,8 @@ class Trainer:
         if device is not None:
             model.to(device)
         self.criterion = nn.CrossEntropyLoss() if criterion is None else criterion
-        self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
+        # A checkpoint holds these as JSON, which has no numbers of NumPy's.
+        self.epochs, self.batch_size, self.seed = int(epochs), int(batch_size), int(seed)
         self.schedule = schedule
         by_step = isinstance(schedule, OneCycleLR)
         if schedule_every not in (None, "step", "epoch"):
@@ -104,8 +105,9 @@ class Trainer:
                 f"Trainer: schedule_every must be 'step' or 'epoch', got {schedule_every!r}"
             )
         self.schedule_every = schedule_every or ("step" if by_step else "epoch")
-        self.val_fraction, self.patience = val_fraction, patience
-        self.clip_grad_norm = clip_grad_norm
+        self.val_fraction = float(val_fraction)
+        self.patience = None if patience is None else int(patience)
+        self.clip_grad_norm = None if clip_grad_norm is None else float(clip_grad_norm)
         self.out = None if out is None else Path(out)
         self.description = dict(description or {})
         self.callbacks = list(callbacks)
