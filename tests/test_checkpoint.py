@@ -242,6 +242,26 @@ def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["file", "full", "null", "pipe"]
 
 
+@pytest.mark.parametrize(("told", "expected"), [("100 bytes", "100 bytes"),
+                                               ("", "there is not enough to read it")])  # fmt: skip
+@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+def test_memory_that_ends_is_told_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, told: str, expected: str
+) -> None:
+    arrays, path = {"a": draw("file/b", (3,))}, tmp_path / f"x.{suffix}"
+    if suffix == "npz":
+        np.savez(path, **arrays)
+    else:
+        striate.save(path, arrays)
+
+    def short(*_: Any) -> None:
+        raise MemoryError(told)
+
+    monkeypatch.setattr(np, "empty", short)
+    with pytest.raises(MemoryError, match=f"^{path}: {expected}$"):
+        checkpoint.load_arrays(path)
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nothing.safetensors: no such file"):
         striate.load(tmp_path / "nothing.safetensors")

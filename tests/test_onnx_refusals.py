@@ -249,6 +249,20 @@ def test_many_nodes_that_each_make_weights_anew_are_refused(kind: str) -> None:
         tracemalloc.stop()
 
 
+def test_memory_that_ends_makes_no_file_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.onnx"
+    save(model([node("Relu", "x")]), path)
+
+    def short(*_: Any) -> None:
+        raise MemoryError("100 bytes")
+
+    monkeypatch.setattr("striate.onnx.importer.check", short)
+    with pytest.raises(MemoryError, match="a.onnx: 100 bytes"):
+        striate.onnx.load(path)
+
+
 def test_a_link_that_leaves_the_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(bytes(300))
     (tmp_path / "folder").mkdir()

@@ -32,6 +32,7 @@ _KEY = "striate"
 _START = '{"crc32": "'  # of the text under it
 _MARK = json.dumps(_START)[1:-1].encode()  # the same inside the header: its checksum follows
 _ZEROS = "0" * 8
+NO_MEMORY = "there is not enough to read it"  # where a MemoryError has no text of its own
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "C64": "<c8", "BOOL": "?",
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -132,6 +133,8 @@ def _load_safetensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str
             header = file.read(8)
             header += file.read(struct.unpack("<Q", header)[0])
             arrays = _read_arrays(path, file, header)
+    except MemoryError as error:
+        raise MemoryError(f"{path}: {str(error) or NO_MEMORY}") from None
     except OSError as error:
         raise OSError(f"{path}: cannot be read ({error.strerror or error})") from None
     # Whoever changed one byte of the key left the text, or the other way round.
@@ -226,6 +229,6 @@ def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         return read_npz(path)
     except MemoryError as error:
-        raise MemoryError(f"{path}: {error}") from None
+        raise MemoryError(f"{path}: {str(error) or NO_MEMORY}") from None
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise anything
         raise CheckpointError(f"{path}: not a whole .npz file ({error})") from None

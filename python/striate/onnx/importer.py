@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
+from striate.checkpoint import NO_MEMORY
 from striate.functional._arguments import Array
 from striate.nn.graph import Graph, Node
 from striate.nn.layer import Layer, Parameter
@@ -46,7 +47,9 @@ def load(path: str | Path) -> Graph:
         return build(model, path.parent)
     except OnnxError as error:
         raise OnnxError(f"{path}: {error}") from None
-    except (ValueError, TypeError, MemoryError) as error:  # a name that is not UTF-8, for one
+    except MemoryError as error:
+        raise MemoryError(f"{path}: {one_line(error) or NO_MEMORY}") from None
+    except (ValueError, TypeError) as error:  # a name that is not UTF-8, for one
         raise OnnxError(f"{path}: not a whole ONNX file ({one_line(error)})") from None
 
 
