@@ -148,6 +148,15 @@ def test_refuses(path: Path, name: str) -> None:
     assert "\n" not in text
 
 
+def test_a_file_of_the_time_before_checksums_is_told_to_be_one(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"a": draw("file/b", (3,))}, tmp_path / "x", metadata={"striate": '{"model": "a"}'})
+    with pytest.raises(CheckpointError, match="x: its header has no checksum: it is damaged, or an"
+                                              " older Striate wrote it$"):  # fmt: skip
+        striate.load(tmp_path / "x")
+
+
 def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     arrays = {"first": draw("flip/a", (2, 3)), "second": draw("flip/b", (2,))}

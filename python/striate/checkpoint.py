@@ -177,7 +177,9 @@ def _checked_description(
     try:
         before, after = _around_checksum(header)
     except ValueError:
-        raise CheckpointError(f"{path}: its header is damaged, it has no checksum") from None
+        raise CheckpointError(
+            f"{path}: its header has no checksum: it is damaged, or an older Striate wrote it"
+        ) from None
     said = header[len(before) : len(header) - len(after)].decode(errors="replace")
     found = _crc(before + _ZEROS.encode() + after)
     if said != found:
