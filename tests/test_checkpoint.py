@@ -251,6 +251,21 @@ def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["file", "full", "null", "pipe"]
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="no /proc")
+@pytest.mark.parametrize("name", ["link", "/dev/fd/{fd}", "/proc/self/fd/{fd}"])
+def test_a_descriptor_that_is_a_file_is_written_to_and_not_replaced(
+    tmp_path: Path, name: str
+) -> None:
+    """As /dev/stdout is, behind a `>`."""
+    arrays = {"a": draw("file/b", (3,))}
+    with open(tmp_path / "redirected", "wb") as file:
+        (tmp_path / "link").symlink_to(f"/proc/self/fd/{file.fileno()}")
+        striate.save(tmp_path / name.format(fd=file.fileno()), arrays)
+    assert (tmp_path / "link").is_symlink()
+    assert list(striate.load(tmp_path / "redirected")[0]) == ["a"]
+    assert sorted(os.listdir(tmp_path)) == ["link", "redirected"]
+
+
 @pytest.mark.parametrize(("told", "expected"), [("100 bytes", "100 bytes"),
                                                ("", "there is not enough to read it")])  # fmt: skip
 @pytest.mark.parametrize("suffix", ["safetensors", "npz"])

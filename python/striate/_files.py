@@ -17,7 +17,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A temporary file beside ``path`` to write to; afterwards it is synced and takes its place.
 
     A crash, or an exception in between, leaves the old file whole. What is there and no file, such
-    as a pipe or /dev/null, is not replaced but written to. Raises OSError that names ``path``.
+    as a pipe or /dev/null, is not replaced but written to; so is /dev/stdout, whatever that is.
+    Raises OSError that names ``path``.
     """
     path = Path(path)
     try:
@@ -38,7 +39,15 @@ def _is_special(path: Path) -> bool:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or _is_descriptor(path)
+
+
+def _is_descriptor(path: Path) -> bool:
+    """Whether this is a file that a process has open, by a name like /dev/stdout or /dev/fd/3: what
+    took the place of such a link would be read by nobody, and the link be gone.
+    """
+    link = path.parent / os.readlink(path) if path.is_symlink() else path
+    return any(os.path.realpath(name.parent).startswith("/proc/") for name in (path, link))
 
 
 @contextlib.contextmanager
