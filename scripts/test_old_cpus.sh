@@ -23,13 +23,19 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-on Nehalem "$python" "$smoke_test" --isa baseline > "$work/emulated" &
-on Haswell "$python" "$smoke_test" --isa avx2
+on Nehalem "$python" "$smoke_test" --isa baseline > "$work/baseline" &
+on Haswell "$python" "$smoke_test" --isa avx2 > "$work/avx2"
 wait $!
-STRIATE_ISA=baseline "$python" "$smoke_test" > "$work/real"
-cat "$work/emulated"
+cat "$work/baseline" "$work/avx2"
 # The weights, too: emulated and real instructions give the same bits.
-diff <(tail -n 1 "$work/emulated") <(tail -n 1 "$work/real")
+for isa in baseline avx2; do
+  if [ $isa = baseline ] || grep -qw fma /proc/cpuinfo; then
+    STRIATE_ISA=$isa "$python" "$smoke_test" > "$work/real"
+    diff <(tail -n 1 "$work/$isa") <(tail -n 1 "$work/real")
+  else
+    echo "this CPU has no AVX2 to compare with"
+  fi
+done
 
 # AVX2 without FMA is not enough, and AVX-512 is refused where there is none.
 isa='from striate import _core; print(_core.isa_name())'
