@@ -380,6 +380,34 @@ def test_refuses_a_schedule_that_lies(tmp_path: Path, schedule: str, name: str, 
     assert trainer.schedule.state_dict() == kept
 
 
+class Warmup(lr_scheduler.StepLR):
+    """One of a user's own, with what it was made with and what it counts."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.shape, self.until, self.offset = (1, 2), None, -1
+        self.counts = {"steps": 0}
+        super().__init__(optimizer, 1, 0.5)
+
+    def step(self) -> None:
+        self.counts = {"steps": self.counts["steps"] + 1}
+        super().step()
+
+
+def test_a_schedule_of_a_users_own_resumes(tmp_path: Path) -> None:
+    def make(out: Path, *callbacks: Callback) -> Trainer:
+        trainer = make_trainer(out, "step", callbacks=callbacks)
+        trainer.schedule = Warmup(trainer.optimizer)
+        return trainer
+
+    whole = make(tmp_path / "whole")
+    whole.fit(samples())
+    make(tmp_path, StopAfter(14)).fit(samples())
+    resumed = make(tmp_path / "resumed")
+    resumed.fit(samples(), resume=tmp_path / "checkpoint.safetensors")
+    assert state(resumed) == state(whole)
+    assert resumed.schedule.counts == {"steps": 4}
+
+
 def test_memory_that_ends_while_resuming_makes_no_checkpoint_bad(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,8 +16,14 @@ from typing import Any
 
 from striate.functional._arguments import integer, number
 
-# What changes while a schedule runs; all else in its state is what it was made with.
+# What changes while a schedule runs, and what the schedules here are made with. What else is in the
+# state is a subclass's own, of which nothing is known.
 PROGRESS = ("base_lrs", "last_epoch", "_last_lr", "best", "num_bad_epochs", "cooldown_counter")
+MADE_WITH = (
+    "step_size", "gamma", "milestones", "T_max", "eta_min", "total_steps", "pct_start",
+    "anneal_strategy", "cycle_momentum", "three_phase", "mode", "threshold_mode", "factor",
+    "threshold", "eps", "patience", "cooldown", "min_lrs",
+)  # fmt: skip
 
 
 class _Schedule:
@@ -56,6 +62,8 @@ class _Schedule:
 
 def _like(own: Any, value: Any, op: str, name: str) -> Any:
     """``value``, which a file may have given, as what ``own`` is."""
+    if name not in (*PROGRESS, *MADE_WITH):
+        return list(value) if isinstance(value, (list, tuple)) else value
     if isinstance(own, (bool, str)):
         if value != own or type(value) is not type(own):
             raise ValueError(f"{op}: {name} must be {own!r} as it is here, got {value!r}")

@@ -12,7 +12,7 @@ from striate import _core, checkpoint, cuda
 from striate._device import of_model
 from striate._text import printable
 from striate.checkpoint import CheckpointError
-from striate.optim.lr_scheduler import PROGRESS, OneCycleLR
+from striate.optim.lr_scheduler import MADE_WITH, OneCycleLR
 from striate.trainer.epoch import Partial
 from striate.trainer.evaluation import finite_or_none
 
@@ -101,7 +101,7 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
             {"state": velocities, "param_groups": training["optimizer"]}
         )
         if trainer.schedule is not None:
-            made_with = {k: v for k, v in (schedule or {}).items() if k not in PROGRESS}
+            made_with = {k: v for k, v in (schedule or {}).items() if k in MADE_WITH}
             _check_settings(training["schedule"], made_with)
             trainer.schedule.load_state_dict(training["schedule"])
             _check_cycle(trainer, counters[0])
