@@ -197,6 +197,29 @@ def test_a_refused_state_changes_nothing() -> None:
         )
 
 
+def test_memory_that_ends_before_a_step_lets_no_group_take_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever takes the step again would take that of the first group twice."""
+    params = [Parameter(weights(1)), Parameter(weights(3))]
+    optimizer = SGD([{"params": p} for p in params], lr=0.1, momentum=0.9)
+    for i, p in zip((1, 3), params):
+        p.grad = gradient(i, 0)
+    rooms = iter([np.empty_like(params[0].data)])
+
+    def short(data: np.ndarray) -> np.ndarray:
+        for room in rooms:
+            return room
+        raise MemoryError("100 bytes")
+
+    monkeypatch.setattr("striate.optim.sgd.empty_like", short)
+    with pytest.raises(MemoryError, match="100 bytes"):
+        optimizer.step()
+    for i, p in zip((1, 3), params):
+        np.testing.assert_array_equal(p.data, weights(i))
+    assert optimizer.state_dict()["state"] == {}
+
+
 def test_zero_grad_drops_the_gradients() -> None:
     p = Parameter(weights(1))
     p.grad = p.data

@@ -107,6 +107,7 @@ class SGD:
     def _step(self, rates: Any) -> None:
         """``rates``: what ``rates()`` gives, on the GPU; a recorded step reads it when it runs."""
         place = 0
+        todo: list[tuple[int, Any, list[tuple[int, Array]]]] = []
         for i, group in enumerate(self.param_groups):
             with_momentum = group["momentum"] != 0
             params: list[Array] = []
@@ -132,15 +133,18 @@ class SGD:
                             self._velocities[place] = velocity
                         velocities.append(velocity)
                 place += 1
-            if not params:
-                continue
-            lists = params, grads, velocities if with_momentum else None, first
+            if params:
+                lists = params, grads, velocities if with_momentum else None, first
+                todo.append((i, lists, fresh))
+        # All memory is there now: where it ends, no group has taken a step that others have not.
+        for i, lists, fresh in todo:
+            group = self.param_groups[i]
             flags = {"nesterov": group["nesterov"], "maximize": group["maximize"]}
             if rates is None:
                 numbers = {name: group[name] for name in _RATES}
-                ops(params[0]).sgd_step(*lists, **numbers, **flags)
+                ops(lists[0][0]).sgd_step(*lists, **numbers, **flags)
             else:
-                ops(params[0]).recorded_sgd_step(*lists, rates[i], **flags)
+                ops(lists[0][0]).recorded_sgd_step(*lists, rates[i], **flags)
             for index, velocity in fresh:  # only now: a refused step leaves no empty velocity
                 self._velocities[index] = velocity
 
