@@ -263,6 +263,36 @@ def test_skipped_pictures_survive_a_stop(copy: Path, tmp_path: Path) -> None:
         assert rest.history[0][name] == whole.history[0][name]
 
 
+def test_skipped_pictures_are_counted_once_where_memory_ends_before_the_step(copy: Path) -> None:
+    break_pictures(copy)
+    folder = ImageFolder(copy / "train", RECIPE.transform)
+
+    class Short(nn.CrossEntropyLoss):
+        calls = 0
+
+        def __call__(self, *arguments: Any) -> Any:
+            self.calls += 1
+            if self.calls in (1, 2, 4):
+                raise MemoryError("100 bytes")
+            return super().__call__(*arguments)
+
+    def make(criterion: nn.CrossEntropyLoss) -> Trainer:
+        striate.manual_seed(1)
+        model = small(3)
+        optimizer = optim.SGD(model.parameters(), 0.01)
+        return Trainer(model, optimizer, criterion, epochs=1, batch_size=18)
+
+    (whole := make(nn.CrossEntropyLoss())).fit(folder)
+    short = make(Short())
+    for step in (1, 1, 2):
+        with pytest.raises(MemoryError, match=f"100 bytes at step {step} "):
+            short.fit(folder)
+    short.fit(folder)
+    assert short.history[0]["skipped"] == whole.history[0]["skipped"] == 4
+    assert short.history[0]["train_loss"] == whole.history[0]["train_loss"]
+    assert short.skipped == whole.skipped
+
+
 def test_classes_that_do_not_fit(
     copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -238,7 +238,6 @@ class Trainer:
         with contextlib.closing(feed):
             for x, labels, skipped in feed:
                 partial.data_seconds += time.perf_counter() - started
-                partial.skip(skipped)
                 generator.set_step(self.step)
                 loss = math.nan
                 if len(labels):
@@ -249,6 +248,7 @@ class Trainer:
                     check_finite(self, "the gradients' norm", float(outcome.norm))
                     partial.loss += loss * len(labels)
                     partial.seen += len(labels)
+                partial.skip(skipped)  # not before: a step without memory for it is taken again
                 self._count_step()
                 partial.seconds += time.perf_counter() - started
                 for callback in self.callbacks:
