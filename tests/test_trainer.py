@@ -426,6 +426,25 @@ def test_memory_that_ends_while_resuming_makes_no_checkpoint_bad(
     assert state(trainer) == before
 
 
+def test_an_epoch_is_ended_again_where_memory_ends_for_the_best_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options: dict[str, Any] = {"schedule": "step", "val_fraction": 0.25, "patience": 2}
+    (whole := make_trainer(**options)).fit(samples())
+    trainer = make_trainer(**options)
+
+    def short(array: Any) -> Any:
+        monkeypatch.setattr("striate.trainer.trainer.to_host", to_host)
+        raise MemoryError("100 bytes")
+
+    monkeypatch.setattr("striate.trainer.trainer.to_host", short)
+    with pytest.raises(MemoryError, match="100 bytes"):
+        trainer.fit(samples())
+    trainer.fit(samples())
+    assert state(trainer) == state(whole)
+    assert trainer.schedule.state_dict() == whole.schedule.state_dict()
+
+
 def test_refuses_an_optimizer_that_lies(tmp_path: Path) -> None:
     make_trainer(tmp_path, callbacks=[StopAfter(14)]).fit(samples())
     path = tmp_path / "checkpoint.safetensors"

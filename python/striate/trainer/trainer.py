@@ -269,6 +269,11 @@ class Trainer:
             raise TrainingError(f"none of the {self.samples:,} training samples can be read{first}")
         check_weights(self)
         result = self.evaluation = None if validation is None else self._validate(validation)
+        better = result is not None and result.loss < self._best["loss"]
+        if better and self.patience is not None:
+            # Before anything is counted: where memory ends here, the epoch is ended again.
+            state = self.model.state_dict()
+            self._best_weights = {k: np.array(to_host(v)) for k, v in state.items()}
         self.epoch += 1
         self.skipped = partial.sentences("training")
         if result is not None and result.skipped:
@@ -288,11 +293,8 @@ class Trainer:
         }
         self.history.append(metrics)
         self._partial = Partial()
-        if result is not None and result.loss < self._best["loss"]:
+        if result is not None and better:
             self._best = {"loss": result.loss, "epoch": self.epoch}
-            if self.patience is not None:
-                state = self.model.state_dict()
-                self._best_weights = {k: np.array(to_host(v)) for k, v in state.items()}
         if self.schedule is not None and self.schedule_every == "epoch":
             if isinstance(self.schedule, ReduceLROnPlateau):
                 self.schedule.step(math.nan if result is None else result.loss)
