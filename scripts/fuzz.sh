@@ -31,7 +31,7 @@ export TMPDIR="$work"
 mkdir -p build/fuzz
 options=(-timeout="$timeout" -rss_limit_mb=4096 -max_len=20000 -verbosity=1)
 
-# shellcheck disable=SC2317  # both are called by the name in $task
+# shellcheck disable=SC2317,SC2329  # both are called by the name in $task
 merge() { # writes the smallest files that reach all that those in $merge reach
   local target=$1 name
   mkdir -p "$work/$target"
@@ -43,7 +43,7 @@ merge() { # writes the smallest files that reach all that those in $merge reach
   find "$work/$target" -type f -exec cp {} "tests/fuzz/corpus/$target/" \;
 }
 
-# shellcheck disable=SC2317
+# shellcheck disable=SC2317,SC2329
 fuzz() { # one target, and one line about it
   local target=$1 log="$work/$1.log" new="${keep:-$work}/$1" code=0
   mkdir -p "$new"
