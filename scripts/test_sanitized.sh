@@ -12,7 +12,7 @@ trap 'rm -rf "$logs"' EXIT
 # Left out is what cannot hold here. Compilers, and what they build, would run under the sanitizers
 # themselves; kept blocks and page faults are those of the allocator that stands aside here; nothing
 # takes the time that it should; other libraries bring errors of their own; a limit of memory would
-# refuse the sanitizer's. CUDA's kernels have test_cuda_sanitized.sh.
+# refuse the sanitizer's; what is slow by itself. CUDA's kernels have test_cuda_sanitized.sh.
 left_out=(test_bench test_bench_pipeline test_cpp_install test_cuda* test_isa test_neighbours
   test_out_of_memory test_parallel test_speed_gate test_steady_state test_write_benchmarks)
 deselect=(
@@ -38,8 +38,8 @@ export PYTHONPATH=build/sanitize PYTHONMALLOC=malloc STRIATE_TEST_CUDA=off
 run() {  # every second file, from the one given
   local chosen=()
   for ((i = $1; i < ${#files[@]}; i += 2)); do chosen+=("${files[i]}"); done
-  LD_PRELOAD="$preload" python -m pytest -q -p no:cacheprovider "${chosen[@]}" "${deselect[@]}" \
-    "${@:2}"
+  LD_PRELOAD="$preload" python -m pytest -q -p no:cacheprovider -m 'not slow' "${chosen[@]}" \
+    "${deselect[@]}" "${@:2}"
 }
 failed=0
 run 0 "$@" &
