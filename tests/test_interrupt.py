@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import re
@@ -19,7 +20,7 @@ import pytest
 
 import striate
 from checks import draw
-from striate import models, optim
+from striate import cli, models, optim
 from striate.data.dataset import ArraySamples, Normalize
 from striate.trainer import Callback, Trainer
 from test_cli import write_idx
@@ -135,8 +136,8 @@ def interrupt_and_resume(
     elif errors == "striate: interrupted\n":
         # Python itself ends by the signal where that came inside an exec(): 130 to a shell, too.
         assert process.returncode in (130, -signal.SIGINT)
-    else:  # while Python starts, or imports the command: its own traceback, or nothing at all
-        assert process.returncode == -signal.SIGINT
+    else:  # while Python starts, or imports striate: its own traceback, or nothing at all
+        assert process.returncode == -signal.SIGINT or "KeyboardInterrupt" in errors
         assert not out.exists()
     resumable = (out / "checkpoint.safetensors").exists()
     if not resumable:
@@ -157,6 +158,45 @@ def test_the_command(
     part: float, digits: Path, undisturbed: tuple[Path, float], tmp_path: Path
 ) -> None:
     interrupt_and_resume(digits, undisturbed, tmp_path / "run", part)
+
+
+MODULES = {
+    "callback": """
+import os, signal
+class Callback:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000): pass
+Callback()
+""",
+    "extension": """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(1000): pass
+except KeyboardInterrupt:
+    raise ImportError("initialization failed")
+""",
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_inside_an_import(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python drops what is raised in a callback; an extension makes an ImportError of it."""
+    (tmp_path / f"interrupted_{module}.py").write_text(MODULES[module])
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(argv: object) -> int:
+        importlib.import_module(f"interrupted_{module}")
+        time.sleep(5)
+        return 0
+
+    monkeypatch.setattr(cli, "_run", run)
+    assert cli.main([]) == 130
+    assert capsys.readouterr().err == "striate: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from striate._text import printable
+from striate.cli._interrupt import not_inside_imports
 
 COMMANDS = ("train", "eval", "predict", "summary", "bench", "filter", "info")
 
@@ -16,7 +17,8 @@ COMMANDS = ("train", "eval", "predict", "summary", "bench", "filter", "info")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 2 for an error (one sentence), 130 for Ctrl-C."""
     try:
-        return _run(argv)
+        with not_inside_imports(sys._getframe()):
+            return _run(argv)
     except KeyboardInterrupt:
         print("striate: interrupted", file=sys.stderr)
         return 130
