@@ -99,7 +99,7 @@ def use(device: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def telling_of_memory() -> Iterator[None]:
+def telling_of_gpu_memory() -> Iterator[None]:
     """Makes CuPy's error, where the GPU's memory is at its end, one that says what is free."""
     cupy = _cupy()
     try:
@@ -118,7 +118,7 @@ def to(array: Any, device: str) -> Any:
     if is_cuda(array):  # from another GPU, whose work under way may still write it
         with use(device_of(array)):
             _cupy().cuda.get_current_stream().synchronize()
-    with use(device), telling_of_memory():
+    with use(device), telling_of_gpu_memory():
         return _cupy().asarray(array)
 
 
@@ -126,7 +126,7 @@ def empty_like(array: Any) -> Any:
     """Uninitialised memory of ``array``'s shape and dtype, where it lies."""
     if not is_cuda(array):
         return np.empty(np.shape(array), array.dtype)
-    with use(device_of(array)), telling_of_memory():
+    with use(device_of(array)), telling_of_gpu_memory():
         return _cupy().empty(array.shape, array.dtype)
 
 

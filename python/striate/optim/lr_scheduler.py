@@ -16,14 +16,18 @@ from typing import Any
 
 from striate.functional._arguments import integer, number
 
-# What changes while a schedule runs, and what the schedules here are made with. What else is in the
-# state is a subclass's own, of which nothing is known.
+# What is in a state, by its kind. What is not named here is a subclass's own, of which nothing is
+# known.
+COUNTS = {  # and the least that each can be
+    "last_epoch": 0, "num_bad_epochs": 0, "cooldown_counter": 0, "patience": 0, "cooldown": 0,
+    "step_size": 1, "T_max": 1, "total_steps": 1,
+}  # fmt: skip
+NUMBERS = ("gamma", "eta_min", "pct_start", "factor", "threshold", "eps")
+PER_GROUP = ("base_lrs", "_last_lr", "min_lrs")
+FIXED = ("anneal_strategy", "cycle_momentum", "three_phase", "mode", "threshold_mode")
+# Of these, what changes while a schedule runs, and what it was made with.
 PROGRESS = ("base_lrs", "last_epoch", "_last_lr", "best", "num_bad_epochs", "cooldown_counter")
-MADE_WITH = (
-    "step_size", "gamma", "milestones", "T_max", "eta_min", "total_steps", "pct_start",
-    "anneal_strategy", "cycle_momentum", "three_phase", "mode", "threshold_mode", "factor",
-    "threshold", "eps", "patience", "cooldown", "min_lrs",
-)  # fmt: skip
+MADE_WITH = {*COUNTS, *NUMBERS, *PER_GROUP, *FIXED, "milestones"}.difference(PROGRESS)
 
 
 class _Schedule:
@@ -61,25 +65,25 @@ class _Schedule:
 
 
 def _like(own: Any, value: Any, op: str, name: str) -> Any:
-    """``value``, which a file may have given, as what ``own`` is."""
-    if name not in (*PROGRESS, *MADE_WITH):
-        return list(value) if isinstance(value, (list, tuple)) else value
-    if isinstance(own, (bool, str)):
-        if value != own or type(value) is not type(own):
-            raise ValueError(f"{op}: {name} must be {own!r} as it is here, got {value!r}")
-        return value
-    if isinstance(own, list):
-        if not isinstance(value, (list, tuple)) or (
-            name != "milestones" and len(value) != len(own)
-        ):
+    """``value`` of a state, which a file may have given, as the kind that ``own`` is of."""
+    if name in COUNTS:
+        return integer(value, op, name, COUNTS[name])
+    if name in NUMBERS or (name == "best" and value is not None):
+        return _finite(value, op, name)
+    if name in PER_GROUP:
+        if not isinstance(value, (list, tuple)) or len(value) != len(own):
             raise ValueError(f"{op}: {name} must be like {own}, got {value!r}")
-        example = 0 if name == "milestones" else 0.0
-        return [_like(example, v, op, name) for v in value]
-    if name == "best" and value is None:
-        return None
-    if isinstance(own, int):
-        least = 1 if name in ("step_size", "T_max", "total_steps") else 0
-        return integer(value, op, name, least)
+        return [_finite(v, op, name) for v in value]
+    if name == "milestones":
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{op}: {name} must be like {own}, got {value!r}")
+        return [integer(v, op, name) for v in value]
+    if name in FIXED and (value != own or type(value) is not type(own)):
+        raise ValueError(f"{op}: {name} must be {own!r} as it is here, got {value!r}")
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _finite(value: Any, op: str, name: str) -> float:
     result = number(value, op, name)
     if not math.isfinite(result):
         raise ValueError(f"{op}: {name} must be finite, got {result}")

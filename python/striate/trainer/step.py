@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from striate import cuda, nn, random
-from striate._device import is_cuda, telling_of_memory, use
+from striate._device import is_cuda, telling_of_gpu_memory, use
 from striate.nn.layer import Layer
 from striate.trainer.failure import check_finite
 
@@ -89,7 +89,7 @@ class CudaStep(Step):
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        with use(self._device), telling_of_memory():
+        with use(self._device), telling_of_gpu_memory():
             self._cupy.cuda.Device().synchronize()  # what other streams still write
             try:
                 with self.stream:
