@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 import cuda_backend
+import small_training
 from backends import IMPLEMENTATIONS, running
 from striate import _core
 
@@ -31,6 +32,12 @@ def device(request: pytest.FixtureRequest) -> str:
         return "cpu"
     cuda_backend.load(request.param)
     return "cuda"
+
+
+@pytest.fixture
+def training_device(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainers of small_training are on the CPU, and on CUDA, where steps are recorded."""
+    monkeypatch.setattr(small_training, "device", device)
 
 
 @pytest.fixture(autouse=True, scope="session")

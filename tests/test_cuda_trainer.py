@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 
 import cuda_backend
+import small_training
 import striate
-import test_trainer
+from small_training import StopAfter, make_trainer, samples, state
 from striate import models, nn, optim
 from striate._device import to_host
 from striate.checkpoint import CheckpointError
 from striate.data.dataset import ArraySamples
 from striate.trainer import Callback, Trainer, evaluate
 from striate.trainer import step as steps
-from test_trainer import StopAfter, make_trainer, samples, state
 
 
 @pytest.fixture(params=cuda_backend.NAMES, autouse=True)
 def on_cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     _, cupy = cuda_backend.load(request.param)
-    monkeypatch.setattr(test_trainer, "_device", "cuda")
+    monkeypatch.setattr(small_training, "device", "cuda")
     return cupy
 
 
@@ -89,9 +89,9 @@ def test_a_resumed_run_equals_an_unbroken_one_across_recordings(tmp_path: Any) -
 def test_a_checkpoint_of_one_device_resumes_on_the_other(
     tmp_path: Any, monkeypatch: Any, first: str, then: str
 ) -> None:
-    monkeypatch.setattr(test_trainer, "_device", first)
+    monkeypatch.setattr(small_training, "device", first)
     make_trainer(tmp_path, callbacks=[StopAfter(17)]).fit(samples())
-    monkeypatch.setattr(test_trainer, "_device", then)
+    monkeypatch.setattr(small_training, "device", then)
     rest = make_trainer(tmp_path)
     rest.fit(samples(), validation=samples(), resume=tmp_path / "checkpoint.safetensors")
     assert rest.history[-1]["val_accuracy"] > 0.9
@@ -105,10 +105,10 @@ def test_a_checkpoint_of_one_device_resumes_on_the_other(
 
 
 def test_cpu_and_gpu_learn_the_same() -> None:
-    test_trainer._device = "cpu"
+    small_training.device = "cpu"
     here = make_trainer()
     here.fit(samples(), validation=samples())
-    test_trainer._device = "cuda"
+    small_training.device = "cuda"
     there = make_trainer()
     there.fit(samples(), validation=samples())
     for a, b in zip(here.history, there.history):
