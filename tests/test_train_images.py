@@ -478,7 +478,7 @@ def test_an_older_checkpoint_is_resumed(data: Path, tmp_path: Path) -> None:
         (("settings", "lr"), True, "lr is True, expected int or float"),
         (("settings", "epochs"), 0, "epochs is 0, expected at least 1"),
         (("settings", "freeze"), [1], r"freeze is \[1\], not a list of names"),
-        (("data_folder",), 3, "its data are in no folder"),
+        (("data_folder",), 3, "data_folder is 3, expected str"),
     ],
 )
 def test_a_checkpoint_that_lies_is_refused(

@@ -160,8 +160,9 @@ def _settings(
         raise checkpoint.CheckpointError(f"{resume}: holds a model but no training to resume")
     kept = _OPTIONAL | dict(kept or {})
     _check_kept(kept, resume)
-    if not isinstance(description.get("data_folder"), (str, type(None))):
-        raise checkpoint.CheckpointError(f"{resume}: its data are in no folder")
+    folder = description.get("data_folder")
+    if not isinstance(folder, (str, type(None))):
+        raise checkpoint.CheckpointError(f"{resume}: data_folder is {folder!r}, expected str")
     if description.get("model") != args.model:
         raise ValueError(f"{resume}: holds {description.get('model')}, not {args.model}")
     for name, value in given.items():
