@@ -55,7 +55,7 @@ def _inputs(data: bytes) -> tuple[np.ndarray, ...] | None:
         if info.name not in held:
             dims = info.type.tensor_type.shape.dim
             shape = [d.dim_value if d.HasField("dim_value") else 2 for d in dims]
-            if any(n < 0 for n in shape) or math.prod(shape) > _ELEMENTS:
+            if any(n < 0 for n in shape) or math.prod(max(1, n) for n in shape) > _ELEMENTS:
                 return None
             arrays.append(np.zeros(shape, np.float32))
     return tuple(arrays)
