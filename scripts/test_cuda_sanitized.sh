@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs CUDA's kernels, compiled for this machine, under AddressSanitizer and UndefinedBehaviorSanitizer:
-# shared and device memory have their exact sizes there, and vectors must be aligned. Needs pytest-xdist.
+# shared and device memory have their exact sizes there, and vectors must be aligned.
 #
 #     scripts/test_cuda_sanitized.sh [PYTEST OPTION ...]
 #
@@ -25,5 +25,5 @@ export LD_PRELOAD
 export PYTHONMALLOC=malloc STRIATE_TEST_CUDA=host STRIATE_CUDA_HOST="$PWD/$build"
 # The op tests are those that run over every implementation.
 mapfile -t ops < <(grep -l 'implementation: str' tests/test_*.py)
-python -m pytest -q -n 2 -p no:cacheprovider -k "cuda or drawn" "${ops[@]}" \
+python -m pytest -q -p no:cacheprovider -k "cuda or drawn" "${ops[@]}" \
   tests/test_cuda_kernels.py tests/test_cuda_precision.py tests/test_cuda_trainer.py "$@"

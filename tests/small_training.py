@@ -69,7 +69,7 @@ def state(trainer: Trainer) -> dict[str, Any]:
 @functools.cache
 def undisturbed(device: str) -> dict[str, Any]:
     """The state behind the whole training."""
-    trainer = make_trainer()
+    trainer = make_trainer(device=device)
     trainer.fit(samples(), validation=samples())
     assert trainer.history[-1]["val_accuracy"] > 0.9  # it learns
     assert trainer.notes == []

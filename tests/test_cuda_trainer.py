@@ -105,11 +105,9 @@ def test_a_checkpoint_of_one_device_resumes_on_the_other(
 
 
 def test_cpu_and_gpu_learn_the_same() -> None:
-    small_training.device = "cpu"
-    here = make_trainer()
+    here = make_trainer(device="cpu")
     here.fit(samples(), validation=samples())
-    small_training.device = "cuda"
-    there = make_trainer()
+    there = make_trainer(device="cuda")
     there.fit(samples(), validation=samples())
     for a, b in zip(here.history, there.history):
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)

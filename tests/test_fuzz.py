@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import random
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,17 @@ def test_corpus(name: str) -> None:
             limits.run(target, path.read_bytes())
         except Exception as error:
             raise AssertionError(f"{path}: {error!r}") from error
+
+
+def test_any_model_can_be_mutated() -> None:
+    """Also one of a node that has no operands, and nothing that another could have."""
+    onnx = pytest.importorskip("onnx")
+    target = importlib.import_module("fuzz.onnx")
+    bare = onnx.ModelProto(graph=onnx.GraphProto(node=[onnx.NodeProto(op_type="Relu")]))
+    models = [path.read_bytes() for path in sorted((CORPUS / "onnx").iterdir())]
+    for data in (bare.SerializeToString(), *models):
+        for seed in range(30):
+            assert isinstance(target.mutate(data, random.Random(seed), lambda part: part), bytes)
 
 
 def test_what_is_no_documented_exception_gets_through() -> None:

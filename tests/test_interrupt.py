@@ -197,6 +197,32 @@ def test_inside_an_import(
     assert cli.main([]) == 130
     assert capsys.readouterr().err == "striate: interrupted\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def test_a_second_one_inside_an_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An import that takes for ever can be left."""
+    press = "os.kill(os.getpid(), signal.SIGINT)"
+    lines = ("import os, signal, time", press, "time.sleep(0.1)", press, "time.sleep(20)")
+    (tmp_path / "never_imported.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(cli, "_run", lambda argv: importlib.import_module("never_imported"))
+    started = time.perf_counter()
+    assert cli.main([]) == 130
+    assert time.perf_counter() - started < 10
+    assert capsys.readouterr().err == "striate: interrupted\n"
+
+
+def test_an_import_that_the_command_ends_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ends_with.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(cli, "_run", lambda argv: importlib.import_module("ends_with"))
+    assert cli.main([]) == 130
+    assert capsys.readouterr().err == "striate: interrupted\n"
 
 
 @pytest.mark.slow

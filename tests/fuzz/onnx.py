@@ -144,7 +144,7 @@ def _rewire(graph: Any, generator: random.Random) -> None:
         node.op_type = generator.choice(_KINDS)
     elif way == 1 and node.input:
         node.input[generator.randrange(len(node.input))] = generator.choice(names)
-    elif way == 2:
+    elif way == 2 and names:
         node.input.append(generator.choice(names))
     elif way == 3:
         other = generator.choice(graph.node)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from striate._text import printable
-from striate.cli._interrupt import not_inside_imports
+from striate.cli._interrupt import after_imports
 
 COMMANDS = ("train", "eval", "predict", "summary", "bench", "filter", "info")
 
@@ -17,7 +17,7 @@ COMMANDS = ("train", "eval", "predict", "summary", "bench", "filter", "info")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 2 for an error (one sentence), 130 for Ctrl-C."""
     try:
-        with not_inside_imports(sys._getframe()):
+        with after_imports(sys._getframe()):
             return _run(argv)
     except KeyboardInterrupt:
         print("striate: interrupted", file=sys.stderr)

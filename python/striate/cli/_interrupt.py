@@ -11,7 +11,8 @@ from types import FrameType
 AGAIN = 0.01  # seconds
 
 
-def _imports(frame: FrameType | None, outermost: FrameType) -> bool:
+def _importing(frame: FrameType | None, outermost: FrameType) -> bool:
+    """Whether ``frame`` runs inside an import statement: importlib is among its callers."""
     while frame is not None and frame is not outermost:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
@@ -20,33 +21,45 @@ def _imports(frame: FrameType | None, outermost: FrameType) -> bool:
 
 
 @contextmanager
-def not_inside_imports(outermost: FrameType) -> Iterator[None]:
-    """Ctrl-C inside an import comes again every ``AGAIN`` seconds until the import is over.
+def after_imports(outermost: FrameType) -> Iterator[None]:
+    """Ctrl-C inside an import interrupts when the import is over; a second one does at once.
 
-    Raised there, Python would drop it (in the callback of a module's lock), or a C extension make
-    an ImportError of it. Imports below the frame ``outermost`` do not count. Only the main thread
-    gets signals; in another one nothing changes.
+    Raised inside, Python would drop it (in the callback of a module's lock), or a C extension make
+    an ImportError of it. Imports that called ``outermost`` do not count. Where SIGINT or SIGALRM
+    is handled already, or ignored, nothing changes; nor in another thread than the main one, which
+    alone gets signals.
     """
-    usual = signal.default_int_handler
     in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGINT) is not usual:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)]
+    if not in_main or handlers != [signal.default_int_handler, signal.SIG_DFL]:
         yield
         return
     waits = False
 
-    def handler(number: int, frame: FrameType | None) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal waits
-        waits = _imports(frame, outermost)
-        if waits:
-            signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
-            signal.setitimer(signal.ITIMER_REAL, AGAIN)
-        else:
-            usual(number, frame)
+        if waits or not _importing(frame, outermost):
+            waits = False
+            signal.default_int_handler(number, frame)
+        waits = True
+        signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
 
-    signal.signal(signal.SIGINT, handler)
+    def look_again(number: int, frame: FrameType | None) -> None:
+        nonlocal waits
+        if waits and not _importing(frame, outermost):
+            waits = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.raise_signal(signal.SIGINT)  # the trainer may have a handler of its own by now
+
+    signal.signal(signal.SIGALRM, look_again)
+    signal.siginterrupt(signal.SIGALRM, False)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
-        if waits:  # the command ended sooner
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        interrupted, waits = waits, False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if interrupted:  # and all was over before it was looked at again
+            raise KeyboardInterrupt from None

@@ -16,16 +16,17 @@ from typing import Any
 
 from striate.functional._arguments import integer, number
 
-# What is in a state, by its kind. What is not named here is a subclass's own, of which nothing is
-# known.
+# What is in a state, by its kind, in a subclass of somebody's own, too; `milestones` are counts,
+# and `best` a number or None. Of other names nothing is known.
 COUNTS = {  # and the least that each can be
     "last_epoch": 0, "num_bad_epochs": 0, "cooldown_counter": 0, "patience": 0, "cooldown": 0,
     "step_size": 1, "T_max": 1, "total_steps": 1,
 }  # fmt: skip
 NUMBERS = ("gamma", "eta_min", "pct_start", "factor", "threshold", "eps")
 PER_GROUP = ("base_lrs", "_last_lr", "min_lrs")
+# What must equal the schedule's own.
 FIXED = ("anneal_strategy", "cycle_momentum", "three_phase", "mode", "threshold_mode")
-# Of these, what changes while a schedule runs, and what it was made with.
+# What changes while a schedule runs, and what it was made with.
 PROGRESS = ("base_lrs", "last_epoch", "_last_lr", "best", "num_bad_epochs", "cooldown_counter")
 MADE_WITH = {*COUNTS, *NUMBERS, *PER_GROUP, *FIXED, "milestones"}.difference(PROGRESS)
 
