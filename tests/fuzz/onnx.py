@@ -16,7 +16,7 @@ from onnx import ModelProto
 
 import striate
 from fuzz.limits import folder, one_sentence
-from striate.onnx import OnnxError, constants
+from striate.onnx import OnnxError, tensors
 
 _ELEMENTS = 1 << 16  # of an input that is made for a model
 _WEIGHTS = 300  # bytes of data beside the file
@@ -25,7 +25,7 @@ _WEIGHTS = 300  # bytes of data beside the file
 def memory(data: bytes) -> int:
     # onnx infers shapes of a copy, and Python's objects are larger than what they are read from;
     # what a file holds and may ask for is made into weights a few times, in double precision, too.
-    return 64 * len(data) + 16 * constants.MOST
+    return 64 * len(data) + 16 * tensors.MOST
 
 
 def check(data: bytes) -> None:

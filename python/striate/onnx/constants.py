@@ -7,9 +7,7 @@ import math
 import numpy as np
 
 from striate.onnx.operation import Operation
-from striate.onnx.tensors import ANY, to_array
-
-MOST = 2**24  # bytes that a file may ask for by ConstantOfShape without holding them
+from striate.onnx.tensors import ANY, MOST, to_array
 
 
 def fold(op: Operation) -> ANY | None:

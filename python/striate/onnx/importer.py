@@ -19,7 +19,7 @@ from striate.onnx import constants, operators, products, windows
 from striate.onnx.errors import OnnxError, one_line
 from striate.onnx.operation import Operation
 from striate.onnx.source import Source, check, parse
-from striate.onnx.tensors import ANY, type_name
+from striate.onnx.tensors import ANY, MOST, type_name
 
 CONVERTERS: dict[str, Callable[[Operation], None]] = {
     **operators.CONVERTERS,
@@ -166,7 +166,7 @@ class Importer:
         each want the same weights in another form: OnnxError where they are out of proportion.
         """
         self._made += size
-        most = _COPIES * (self.source.held + constants.MOST)
+        most = _COPIES * (self.source.held + MOST)
         if self._made > most:
             raise OnnxError(
                 f"the nodes up to this one make more than {most} bytes of weights, {_COPIES} times "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto, TensorProto, checker, defs, shape_inference
 
 from striate.onnx.errors import OnnxError, one_line
-from striate.onnx.tensors import ANY, dims_of, to_array, type_name
+from striate.onnx.tensors import ANY, MOST, dims_of, to_array, type_name
 
 Shape: TypeAlias = "tuple[int | None, ...]"
 
@@ -119,6 +120,9 @@ def check(model: ModelProto, folder: Path | None, feeds: Mapping[str, ANY]) -> S
         raise OnnxError(
             f"the model has {len(names)} outputs, {names}; only models with one are supported"
         )
+    for node in graph.node:
+        if node.op_type == "ConstantOfShape" and node.input and node.input[0] in tensors:
+            _check_filled(node, tensors[node.input[0]])
     skeleton = _skeleton(model, tensors, feeds)
     try:
         if not all(info.type.tensor_type.HasField("shape") for info in graph.output):
@@ -211,6 +215,18 @@ def _skeleton(
         else:
             skeleton.graph.node.append(node)
     return skeleton
+
+
+def _check_filled(node: NodeProto, tensor: TensorProto) -> None:
+    """Refuses a ConstantOfShape before onnx infers shapes, and holds all of it to do so."""
+    if tensor.data_type != TensorProto.INT64 or tensor.data_location == TensorProto.EXTERNAL:
+        return
+    if _count(tensor) <= _SMALL:
+        shape = tuple(to_array(tensor, None).ravel().tolist())
+        if math.prod(max(1, n) for n in shape) > MOST:
+            raise OnnxError(
+                f"{label(node)}: the shape {shape} asks for more than {MOST} bytes in all"
+            )
 
 
 def _count(tensor: TensorProto) -> int:

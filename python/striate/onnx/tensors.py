@@ -13,6 +13,7 @@ from onnx import AttributeProto, TensorProto, checker, external_data_helper, num
 from striate.onnx.errors import OnnxError, one_line
 
 ANY = npt.NDArray[Any]
+MOST = 2**24  # bytes that a file may ask for by ConstantOfShape without holding them
 
 # Weights are float32; the others are shapes, ratios and flags.
 _DTYPES: dict[int, Any] = {
