@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
 import cuda_backend
+import picture_training
 import small_training
 from backends import IMPLEMENTATIONS, running
-from striate import _core
+from pictures import make_folder
+from striate import _core, models, recipes
 
 settings.register_profile("striate", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("striate")
@@ -63,3 +68,25 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("striate.functional.") and hasattr(module, "ops"):
             monkeypatch.setattr(module, "ops", lambda array: _core.float64)
+
+
+@pytest.fixture
+def small_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """``striate train small``; and no thread outlives a command."""
+    monkeypatch.setitem(models.MODELS, "small", picture_training.small)
+    monkeypatch.setitem(recipes.RECIPES, "small", picture_training.RECIPE)
+    before = set(threading.enumerate())
+    yield
+    assert not set(threading.enumerate()) - before
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small pictures of three classes, in train/ and val/."""
+    return make_folder(tmp_path_factory.mktemp("data"), train=12, val=4)
+
+
+@pytest.fixture
+def copied(photos: Path, tmp_path: Path) -> Path:
+    """A copy of the pictures that a test may damage."""
+    return Path(shutil.copytree(photos, tmp_path / "copy"))

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from striate.data.decode import read_regions
+from striate.data.regions import Region
+
 
 def photo(name: str, width: int, height: int, mode: str = "RGB") -> Image.Image:
     """Smooth colours, the same for the same name; noise would not survive JPEG."""
@@ -40,3 +43,19 @@ def make_folder(root: Path, train: int = 12, val: int = 4, side: int = 24) -> Pa
                 suffix = ("png", "JPEG", "jpg")[i % 3]
                 Image.fromarray(pixels).save(folder / f"{i:02}.{suffix}")
     return root
+
+
+def save(picture: Image.Image, path: Path, **options: object) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+def whole(width: int, height: int) -> list[Region]:
+    return [Region((0, 0, width, height), (width, height))]
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """The whole picture, (h, w, 3)."""
+    (pixels,) = read_regions(path, whole)
+    assert pixels.dtype == np.uint8
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
