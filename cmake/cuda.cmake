@@ -124,6 +124,7 @@ message(STATUS "Striate: CUDA is ${striate_cuda_decision}, by nvcc ${CMAKE_CUDA_
 if(SKBUILD)
   file(GLOB cuda_bindings CONFIGURE_DEPENDS python/src/*.cc python/src/cuda/*.cc)
   pybind11_add_module(_cuda ${cuda_bindings})
+  set_target_properties(_cuda PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)  # as _core
   target_include_directories(_cuda PRIVATE python/src/cuda python/src)
   target_compile_definitions(_cuda PRIVATE STRIATE_VERSION="${PROJECT_VERSION}"
     STRIATE_CUDA_ARCHITECTURES="${striate_cuda_architectures}")

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Runs the Python tests over an extension built with AddressSanitizer and UndefinedBehaviorSanitizer,
-# in two processes, and reports the memory that the extension leaked.
+# two processes at a time, and reports the memory that the extension leaked.
 #
 #     scripts/test_sanitized.sh [PYTEST OPTION ...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/build_sanitized.sh sanitize
-logs=$(mktemp -d)
-trap 'rm -rf "$logs"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/logs" "$work/passed"
 
 # Left out is what cannot hold here. Compilers, and what they build, would run under the sanitizers
 # themselves; kept blocks and page faults are those of the allocator that stands aside here; nothing
@@ -33,20 +34,24 @@ for file in tests/test_*.py; do
 done
 
 # Too large a size is a MemoryError, as ever, and no error of the allocator.
-export ASAN_OPTIONS="detect_leaks=1 allocator_may_return_null=1 log_path=$logs/log"
+export ASAN_OPTIONS="detect_leaks=1 allocator_may_return_null=1 log_path=$work/logs/log"
 export UBSAN_OPTIONS=print_stacktrace=1
 export LSAN_OPTIONS="exitcode=0 print_suppressions=0"  # report_leaks.py decides
 preload="$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libstdc++.so.6)"
 export PYTHONPATH=build/sanitize PYTHONMALLOC=malloc STRIATE_TEST_CUDA=off
-run() {  # every second file, from the one given
+parts=6  # some take longer: two at a time, the next as soon as one is done
+run() {  # the files of one part
   local chosen=()
-  for ((i = $1; i < ${#files[@]}; i += 2)); do chosen+=("${files[i]}"); done
+  for ((i = $1; i < ${#files[@]}; i += parts)); do chosen+=("${files[i]}"); done
   LD_PRELOAD="$preload" python -m pytest -q -p no:cacheprovider -m 'not slow' "${chosen[@]}" \
-    "${deselect[@]}" "${@:2}"
+    "${deselect[@]}" "${@:2}" && touch "$work/passed/$1"
 }
+for ((part = 0; part < parts; part++)); do
+  while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n || true; done
+  run "$part" "$@" &
+done
+wait
 failed=0
-run 0 "$@" &
-run 1 "$@" || failed=1
-wait $! || failed=1
-python scripts/report_leaks.py "$logs" || failed=1
+for ((part = 0; part < parts; part++)); do [ -e "$work/passed/$part" ] || failed=1; done
+python scripts/report_leaks.py "$work/logs" || failed=1
 exit $failed

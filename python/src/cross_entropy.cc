@@ -8,9 +8,10 @@
 #include "ops.h"
 
 namespace striate::bindings {
-namespace {
 
 enum class Reduction { none, mean, sum };
+
+namespace {
 
 Reduction reduction_of(const std::string& name, const char* op) {
   if (name == "mean") return Reduction::mean;
@@ -39,13 +40,15 @@ Shape positions_of(Shape shape) {
   return shape;
 }
 
+}  // namespace
+
 // The checked arguments, which live as long as the problem that points into them.
 template <class T>
-class Arguments {
+class CrossEntropyArguments {
  public:
-  Arguments(const py::object& input, const py::object& target, const py::object& weight,
-            int64_t ignore_index, const std::string& reduction, double label_smoothing,
-            const char* op, bool backward)
+  CrossEntropyArguments(const py::object& input, const py::object& target, const py::object& weight,
+                        int64_t ignore_index, const std::string& reduction, double label_smoothing,
+                        const char* op, bool backward)
       : x(input, op, "input"),
         reduction(reduction_of(reduction, op)),
         positions_(),
@@ -87,7 +90,7 @@ class Arguments {
                .label_smoothing = label_smoothing,
                .mean = this->reduction == Reduction::mean};
   }
-  Arguments(const Arguments&) = delete;
+  CrossEntropyArguments(const CrossEntropyArguments&) = delete;
 
   const Shape& positions() const { return positions_; }
 
@@ -102,16 +105,14 @@ class Arguments {
   std::vector<Input<T>> probabilities_;  // one or none
 };
 
-}  // namespace
-
 template <class T>
 void register_cross_entropy(py::module_& m) {
   m.def(
       "cross_entropy_forward",
       [](const py::object& input, const py::object& target, const py::object& weight,
          int64_t ignore_index, const std::string& reduction, double label_smoothing) -> py::object {
-        const Arguments<T> a(input, target, weight, ignore_index, reduction, label_smoothing,
-                             "cross_entropy", false);
+        const CrossEntropyArguments<T> a(input, target, weight, ignore_index, reduction,
+                                         label_smoothing, "cross_entropy", false);
         if (a.reduction != Reduction::none) return cross_entropy_total(a.x.data(), a.problem);
         return written<T>(a.positions(),
                           [&](T* to) { cross_entropy_losses(to, a.x.data(), a.problem); });
@@ -124,8 +125,8 @@ void register_cross_entropy(py::module_& m) {
          const py::object& weight, int64_t ignore_index, const std::string& reduction,
          double label_smoothing) {
         const char* const name = "cross_entropy_backward";
-        const Arguments<T> a(input, target, weight, ignore_index, reduction, label_smoothing, name,
-                             true);
+        const CrossEntropyArguments<T> a(input, target, weight, ignore_index, reduction,
+                                         label_smoothing, name, true);
         const bool each = a.reduction == Reduction::none;
         if (!each && !py::isinstance<py::float_>(grad)) {
           throw py::type_error(std::string(name) + ": dy must be a number for reduction='" +

@@ -9,9 +9,9 @@ namespace striate::bindings {
 namespace {
 
 template <class T>
-using Forward = void(T* y, const T* x, const SoftmaxSizes& sizes);
+using SoftmaxForward = void(T* y, const T* x, const SoftmaxSizes& sizes);
 template <class T>
-using Backward = void(T* dx, const T* dy, const T* y, const SoftmaxSizes& sizes);
+using SoftmaxBackward = void(T* dx, const T* dy, const T* y, const SoftmaxSizes& sizes);
 
 // The shape as (outer, classes, inner) around `dim`, which counts from the end where negative.
 SoftmaxSizes sizes_around(const Shape& shape, int64_t dim, const char* op) {
@@ -31,29 +31,29 @@ SoftmaxSizes sizes_around(const Shape& shape, int64_t dim, const char* op) {
 }
 
 template <class T>
-void register_forward(py::module_& m, const char* function, const char* op, Forward<T>* reference,
-                      Forward<float>* fast) {
+void register_softmax_forward(py::module_& m, const char* function, const char* op,
+                              SoftmaxForward<T>* reference, SoftmaxForward<float>* fast) {
   m.def(
       function,
       [=](const py::object& input, int64_t dim) {
         const Input<T> x(input, op, "input");
         const SoftmaxSizes sizes = sizes_around(x.shape(), dim, op);
-        Forward<T>* const run = choose(reference, fast);
+        SoftmaxForward<T>* const run = choose(reference, fast);
         return written<T>(x.shape(), [&](T* to) { run(to, x.data(), sizes); });
       },
       py::arg("input"), py::arg("dim"));
 }
 
 template <class T>
-void register_backward(py::module_& m, const char* op, Backward<T>* reference,
-                       Backward<float>* fast) {
+void register_softmax_backward(py::module_& m, const char* op, SoftmaxBackward<T>* reference,
+                               SoftmaxBackward<float>* fast) {
   m.def(
       op,
       [=](const py::object& grad, const py::object& result, int64_t dim) {
         const Input<T> dy(grad, op, "dy"), y(result, op, "y");
         dy.expect_shape(y.shape(), "that of y");
         const SoftmaxSizes sizes = sizes_around(y.shape(), dim, op);
-        Backward<T>* const run = choose(reference, fast);
+        SoftmaxBackward<T>* const run = choose(reference, fast);
         return written<T>(y.shape(), [&](T* to) { run(to, dy.data(), y.data(), sizes); });
       },
       py::arg("dy"), py::arg("y"), py::arg("dim"));
@@ -63,13 +63,14 @@ void register_backward(py::module_& m, const char* op, Backward<T>* reference,
 
 template <class T>
 void register_softmax(py::module_& m) {
-  register_forward<T>(m, "softmax_forward", "softmax", reference::softmax_forward,
-                      fast::softmax_forward);
-  register_backward<T>(m, "softmax_backward", reference::softmax_backward, fast::softmax_backward);
-  register_forward<T>(m, "log_softmax_forward", "log_softmax", reference::log_softmax_forward,
-                      fast::log_softmax_forward);
-  register_backward<T>(m, "log_softmax_backward", reference::log_softmax_backward,
-                       fast::log_softmax_backward);
+  register_softmax_forward<T>(m, "softmax_forward", "softmax", reference::softmax_forward,
+                              fast::softmax_forward);
+  register_softmax_backward<T>(m, "softmax_backward", reference::softmax_backward,
+                               fast::softmax_backward);
+  register_softmax_forward<T>(m, "log_softmax_forward", "log_softmax",
+                              reference::log_softmax_forward, fast::log_softmax_forward);
+  register_softmax_backward<T>(m, "log_softmax_backward", reference::log_softmax_backward,
+                               fast::log_softmax_backward);
 }
 
 STRIATE_INSTANCES(register_softmax)
