@@ -2,8 +2,8 @@
 
     python scripts/check_geometries.py --count 1000000 --seed 1
 
-Prints, for each op, how many were checked and the largest difference as a part of what is allowed;
-fails at a difference beyond that, naming the geometry. The draws are tests/geometries.py.
+Prints, for each op, how many were checked and the largest difference as a part of what is allowed,
+with its geometry's number; fails at a difference beyond that. The draws are tests/geometries.py.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ CHUNK = 500
 NAMED = 20  # of an op's failures
 
 
-def check_chunk(op: str, seed: int, indices: range) -> tuple[float, list[str]]:
-    """(largest distance, failures) of some geometries."""
-    largest, failures = 0.0, []
+def check_chunk(op: str, seed: int, indices: range) -> tuple[tuple[float, int], list[str]]:
+    """((largest distance, its number), failures) of some geometries."""
+    largest, failures = (0.0, 0), []
     for index in indices:
         try:
-            largest = max(largest, geometries.check(op, seed, index))
+            largest = max(largest, (geometries.check(op, seed, index), index))
         except Exception as error:  # also one that an op raised
             failures.append(f"{type(error).__name__}: {error} ({op}, seed {seed}, number {index})")
     return largest, failures
@@ -58,13 +58,14 @@ def main() -> int:
             started = time.perf_counter()
             count = options.count * shares[op] // sum(shares.values())
             results = pool.map(check_chunk, repeat(op), repeat(options.seed), chunks(count))
-            largest, failures = 0.0, []
+            largest, failures = (0.0, 0), []
             for chunk_largest, chunk_failures in results:
                 largest = max(largest, chunk_largest)
                 failures += chunk_failures
             print(
                 f"{op:22} {count:>9,} geometries, {len(failures)} wrong, largest difference "
-                f"{largest:.2f} of what is allowed, {time.perf_counter() - started:.0f} s",
+                f"{largest[0]:.2f} of what is allowed (number {largest[1]}), "
+                f"{time.perf_counter() - started:.0f} s",
                 flush=True,
             )
             print(*failures[:NAMED], sep="\n", end="\n" if failures else "")

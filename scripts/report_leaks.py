@@ -3,7 +3,9 @@
     python scripts/report_leaks.py FOLDER
 
 FOLDER holds the logs of all processes. Python and NumPy keep memory until a process ends, by
-design: of the leaks only those with a frame of ours, or of pybind11, count; of other errors all.
+design: of the leaks only those with a frame of ours, or of pybind11, count; of other errors all,
+except that LeakSanitizer itself crashes now and then (google/sanitizers, issue 1353): that process
+was not searched, and more than one in twenty are too many.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ import sys
 from pathlib import Path
 
 OURS = re.compile(r"/_core\.[^/]*\.so\+0x|/cpp/(cpu|plan|reference)/|/python/src/|/pybind11/")
+CRASHED = re.compile(
+    r"\A(?:Tracer caught signal .*\n)?==\d+==LeakSanitizer has encountered a fatal error"
+)
 
 
 def leaks(text: str) -> list[str]:
@@ -22,13 +27,14 @@ def leaks(text: str) -> list[str]:
 
 def main() -> int:
     logs = [path.read_text(errors="replace") for path in Path(sys.argv[1]).iterdir()]
-    errors = [log for log in logs if "ERROR: LeakSanitizer" not in log]
+    crashed = [log for log in logs if CRASHED.match(log) and "ERROR: " not in log]
+    errors = [log for log in logs if "ERROR: LeakSanitizer" not in log and log not in crashed]
     found = [leak for log in logs for leak in leaks(log)]
     ours = [leak for leak in found if OURS.search(leak)]
     print(*dict.fromkeys(ours), *errors, sep="\n")
     print(f"{len(logs)} logs, {len(found)} leaks, {len(ours)} of them the extension's, "
-          f"{len(errors)} other errors")  # fmt: skip
-    return 1 if ours or errors or not logs else 0
+          f"{len(errors)} other errors, {len(crashed)} processes not searched")  # fmt: skip
+    return 1 if ours or errors or not logs or len(crashed) > len(logs) / 20 else 0
 
 
 if __name__ == "__main__":
