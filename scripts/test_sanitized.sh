@@ -44,7 +44,9 @@ run() {  # the files of one part
   local chosen=()
   for ((i = $1; i < ${#files[@]}; i += parts)); do chosen+=("${files[i]}"); done
   LD_PRELOAD="$preload" python -m pytest -q -p no:cacheprovider -m 'not slow' "${chosen[@]}" \
-    "${deselect[@]}" "${@:2}" && touch "$work/passed/$1"
+    "${deselect[@]}" "${@:2}" &
+  echo $! > "$work/main.$1"
+  wait $! && touch "$work/passed/$1"
 }
 for ((part = 0; part < parts; part++)); do
   while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n || true; done
@@ -52,6 +54,9 @@ for ((part = 0; part < parts; part++)); do
 done
 wait
 failed=0
-for ((part = 0; part < parts; part++)); do [ -e "$work/passed/$part" ] || failed=1; done
-python scripts/report_leaks.py "$work/logs" || failed=1
+for ((part = 0; part < parts; part++)); do
+  [ -e "$work/passed/$part" ] || { echo "part $part of the files failed" && failed=1; }
+done
+mapfile -t mains < <(cat "$work"/main.*)
+python scripts/report_leaks.py "$work/logs" "${mains[@]}" || failed=1
 exit $failed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
 import threading
 import warnings
 import zlib
@@ -65,6 +66,42 @@ def test_rubbish_is_a_data_error_with_its_path(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")  # opening it would wait for a writer
     with pytest.raises(DataError, match="not a regular file"):
         read_regions(tmp_path / "pipe.png", whole)
+
+
+def iptc(content: bytes) -> bytes:
+    """An IPTC file that says to be a JPEG of one pixel and holds ``content``."""
+
+    def field(record: int, dataset: int, data: bytes) -> bytes:
+        return struct.pack(">BBBH", 0x1C, record, dataset, len(data)) + data
+
+    one = struct.pack(">H", 1)
+    head = field(3, 60, b"\1\0") + field(3, 65, b"\0") + field(3, 20, one) + field(3, 30, one)
+    return head + field(3, 120, b"\5") + field(8, 10, content)
+
+
+def test_no_program_is_run_for_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow runs Ghostscript on an EPS file, and on one inside an IPTC file."""
+    file = io.BytesIO()
+    photo("x", 9, 7, "RGB").save(file, "EPS")
+    started: list[object] = []
+
+    def start(*command: object, **_: object) -> None:
+        started.append(command)
+        raise FileNotFoundError("gs")
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    path = tmp_path / "x.jpeg"
+    for content in (file.getvalue(), iptc(file.getvalue())):
+        path.write_bytes(content)
+        monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # not looked for yet
+        with pytest.raises(OSError, match="Ghostscript"), Image.open(path) as picture:
+            picture.load()
+        assert started.pop()
+        monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+        for read in (lambda: read_regions(path, whole), lambda: open_image(path)):
+            with pytest.raises(DataError, match="not a picture in a format that Pillow reads"):
+                read()
+        assert not started
 
 
 def test_open_image_decodes_whole_and_says_why_not(tmp_path: Path) -> None:

@@ -28,6 +28,11 @@ CRASHED = """Tracer caught signal 11: addr=0x760 pc=0x7fc5 sp=0x7fc4
 """
 
 
+def report(folder: Path, *pids: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), str(folder), *pids]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize(
     ("logs", "code", "said"),
     [
@@ -43,6 +48,15 @@ CRASHED = """Tracer caught signal 11: addr=0x760 pc=0x7fc5 sp=0x7fc4
 def test_what_counts(tmp_path: Path, logs: list[str], code: int, said: str) -> None:
     for number, text in enumerate(logs):
         (tmp_path / f"log.{number}").write_text(text)
-    answer = subprocess.run([sys.executable, SCRIPT, tmp_path], capture_output=True, text=True)
+    answer = report(tmp_path)
     assert answer.returncode == code
     assert said in answer.stdout
+
+
+def test_processes_that_matter(tmp_path: Path) -> None:
+    """One of them may crash, but not two."""
+    for number in range(100):
+        (tmp_path / f"log.{number}").write_text(PYTHONS)
+    for number in (7, 8):
+        (tmp_path / f"log.{number}").write_text(CRASHED.replace("==7==", f"=={number}=="))
+    assert [report(tmp_path, *pids).returncode for pids in ("", "79", "78")] == [0, 0, 1]

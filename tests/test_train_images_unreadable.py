@@ -115,8 +115,8 @@ def test_a_batch_without_a_picture_counts_as_a_step(copied: Path) -> None:
     before = [p.data.copy() for p in model.parameters()]
     with pytest.raises(TrainingError, match="none of the 36 training samples can be read"):
         Trainer(model, optimizer, epochs=1, batch_size=8).fit(folder)
-    for parameter, photos in zip(model.parameters(), before):
-        np.testing.assert_array_equal(parameter.data, photos)
+    for parameter, kept in zip(model.parameters(), before):
+        np.testing.assert_array_equal(parameter.data, kept)
 
 
 def test_skipped_pictures_survive_a_stop(copied: Path, tmp_path: Path) -> None:

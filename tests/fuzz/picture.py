@@ -6,13 +6,14 @@ import contextlib
 import io
 import random
 import struct
+import subprocess
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from unittest import mock
 
 import numpy as np
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from fuzz.limits import folder, one_sentence
 from striate.cli.filter import _to_8_bits_a_channel
@@ -54,7 +55,14 @@ def memory(data: bytes) -> int:
 
 
 @mock.patch.object(Image, "MAX_IMAGE_PIXELS", _PIXELS)
+@mock.patch.object(EpsImagePlugin, "gs_binary", None)  # Ghostscript: not looked for yet
 def check(data: bytes) -> None:
+    with mock.patch.object(subprocess, "Popen", side_effect=FileNotFoundError) as started:
+        _check(data)
+    assert not started.called, "a program was run for a picture"
+
+
+def _check(data: bytes) -> None:
     path = folder() / "picture"
     path.write_bytes(data)
     out = np.empty((3, 8, 8), np.float32)

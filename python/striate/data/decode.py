@@ -202,14 +202,15 @@ def _formats() -> tuple[str, ...]:
 
 
 def _own_formats() -> tuple[str, ...]:
-    """All but those for which Pillow runs another program, which would run the file's.
+    """All but EPS, for which Pillow runs Ghostscript on the file's program, and IPTC.
 
-    Asked anew each time: a program may register a format at any moment.
+    An IPTC file holds a picture that Pillow opens in any format, EPS included. Asked anew each
+    time: a program may register a format at any moment.
     """
     from PIL import Image
 
     Image.init()
-    return tuple(name for name in Image.OPEN if name != "EPS")
+    return tuple(name for name in Image.OPEN if name not in ("EPS", "IPTC"))
 
 
 def _refuse_bomb(path: str | os.PathLike[str], image: Picture) -> None:
