@@ -21,6 +21,7 @@ left_out=(test_bench test_bench_pipeline test_cpp_install test_cuda* test_fork t
   test_write_benchmarks)
 deselect=(
   --deselect tests/test_package.py::test_results_outlive_the_cache_and_blocks_are_used_again
+  --deselect tests/test_thread_count.py::test_a_quota_is_the_default
   --deselect tests/test_thread_count.py::test_control_groups
 )
 files=()

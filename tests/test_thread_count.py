@@ -134,18 +134,18 @@ CGROUPS |= {
 }
 
 
-@pytest.fixture(scope="module")
-def cgroup_cores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled(program: Path, *sources: str) -> Path:
     if COMPILER is None:
         pytest.skip("needs a C++ compiler")
-    program = tmp_path_factory.mktemp("cgroup") / "cgroup"
-    subprocess.run(
-        [COMPILER, "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-Icpp", "tests/cgroup.cc"]
-        + ["cpp/cpu/cgroup.cc", "-o", str(program)],
-        cwd=ROOT,
-        check=True,
-    )
+    flags = ["-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-Icpp", "-pthread"]
+    subprocess.run([COMPILER, *flags, *sources, "-o", str(program)], cwd=ROOT, check=True)
     return program
+
+
+@pytest.fixture(scope="module")
+def cgroup_cores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cgroup")
+    return compiled(folder / "cgroup", "tests/cgroup.cc", "cpp/cpu/cgroup.cc")
 
 
 @pytest.mark.parametrize("case", CGROUPS)
@@ -157,6 +157,16 @@ def test_control_groups(case: str, cgroup_cores: Path, tmp_path: Path) -> None:
         path.write_text(text)
     answer = subprocess.run([str(cgroup_cores), str(tmp_path)], capture_output=True, text=True)
     assert (answer.returncode, answer.stdout) == (0, f"{cores}\n")
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="needs two cores")
+def test_a_quota_is_the_default(tmp_path: Path) -> None:
+    sources = ("tests/quota.cc", "cpp/cpu/parallel.cc", "cpp/cpu/threads/team.cc")
+    program = compiled(tmp_path / "quota", *sources)
+    environment = {name: text for name, text in os.environ.items() if name != "OMP_NUM_THREADS"}
+    answer = subprocess.run([str(program)], capture_output=True, text=True, env=environment)
+    cores = len(os.sched_getaffinity(0))
+    assert answer.stdout == f"1 {cores} cores in the affinity mask, cut by the cgroup's CPU quota\n"
 
 
 # --- threadpoolctl --------------------------------------------------------------------------------
