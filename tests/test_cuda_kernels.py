@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,10 @@ def run(program: str, **environment: str) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["gemm_plans", "conv2d_plans", "hopper_gemm"])
-def test_cuda_products(program: str) -> None:
+def test_cuda_products() -> None:
     """Every tile and way to cut sums, in each arithmetic; Hopper's instructions."""
-    run(program)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, ("gemm_plans", "conv2d_plans", "hopper_gemm")))
 
 
 @pytest.mark.parametrize("switch", ["", "1"])
