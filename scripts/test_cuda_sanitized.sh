@@ -29,7 +29,7 @@ export PYTHONMALLOC=malloc STRIATE_TEST_CUDA=host STRIATE_CUDA_HOST="$PWD/$build
 mapfile -t ops < <(grep -l 'implementation: str' tests/test_*.py)
 python -m pytest -q -p no:cacheprovider -k "cuda or drawn" "${ops[@]}" \
   tests/test_cuda_kernels.py tests/test_cuda_precision.py tests/test_cuda_trainer.py "$@"
-if [ -n "$(ls "$logs")" ]; then
+if grep -rE 'ERROR: |runtime error: ' "$logs"; then
   cat "$logs"/*
   exit 1
 fi
