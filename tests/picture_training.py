@@ -13,8 +13,7 @@ from striate import nn, recipes
 from striate.cli import main
 from striate.data import ImageTransform
 
-SIDE = 16
-RECIPE = recipes.Recipe(ImageTransform("crop", 20, SIDE), 3, 8, 0.05, 0.9, 1e-4)
+RECIPE = recipes.Recipe(ImageTransform("crop", 20, 16), 3, 8, 0.05, 0.9, 1e-4)
 
 
 def small(num_classes: int = 1000) -> nn.Sequential:

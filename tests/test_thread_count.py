@@ -15,15 +15,17 @@ from test_parallel import COMPILER, ROOT
 SHOW = "import striate; print(striate.get_num_threads(), striate._core.num_threads_reason())"
 
 
+UNCHOSEN = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+
+
 def python(code: str, *command: str, **environment: str) -> str:
     """What ``code`` prints, in a process whose environment chooses no threads."""
-    kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     answer = subprocess.run(
         [*command, sys.executable, "-c", code],
         capture_output=True,
         text=True,
         timeout=120,
-        env={**kept, **environment},
+        env={**UNCHOSEN, **environment},
     )
     assert answer.returncode == 0, answer.stderr
     return answer.stdout.strip()
@@ -163,8 +165,7 @@ def test_control_groups(case: str, cgroup_cores: Path, tmp_path: Path) -> None:
 def test_a_quota_is_the_default(tmp_path: Path) -> None:
     sources = ("tests/quota.cc", "cpp/cpu/parallel.cc", "cpp/cpu/threads/team.cc")
     program = compiled(tmp_path / "quota", *sources)
-    environment = {name: text for name, text in os.environ.items() if name != "OMP_NUM_THREADS"}
-    answer = subprocess.run([str(program)], capture_output=True, text=True, env=environment)
+    answer = subprocess.run([str(program)], capture_output=True, text=True, env=UNCHOSEN)
     cores = len(os.sched_getaffinity(0))
     assert answer.stdout == f"1 {cores} cores in the affinity mask, cut by the cgroup's CPU quota\n"
 

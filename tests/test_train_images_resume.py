@@ -11,6 +11,7 @@ import pytest
 import striate
 from picture_training import RECIPE, fails, small, train, weights
 from pictures import photo
+from small_training import StopAfter
 from striate import optim
 from striate.cli import main
 from striate.data import ImageFolder
@@ -27,13 +28,9 @@ def test_resumed_in_an_epoch_with_other_workers_equals_unbroken(
                "--resize", "18", "--crop", "16", "--lr", "0.001"]  # fmt: skip
     whole = train(photos, tmp_path / "whole", *options, "--workers", "0")
 
-    class StopAfter(Callback):
-        def on_step_end(self, trainer: Trainer, loss: float) -> None:
-            if trainer.step == 6:  # of 4 an epoch
-                trainer.stop()
-
     with monkeypatch.context() as patched:
-        patched.setattr("striate.trainer.progress.progress", lambda watched: StopAfter())
+        stop = StopAfter(6)  # of 4 steps an epoch
+        patched.setattr("striate.trainer.progress.progress", lambda watched: stop)
         command = ["train", "small", "--data", str(photos), "--out", str(tmp_path / "cut")]
         assert main([*command, *options, "--workers", "3"]) == 130
     rest = train(photos, tmp_path / "cut", "--resume", str(tmp_path / "cut"), "--workers", "1")

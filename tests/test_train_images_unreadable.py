@@ -12,6 +12,7 @@ import pytest
 
 import striate
 from picture_training import RECIPE, fails, small, train, weights
+from small_training import StopAfter
 from striate import nn, optim
 from striate.cli import main
 from striate.data import ImageFolder
@@ -122,11 +123,6 @@ def test_a_batch_without_a_picture_counts_as_a_step(copied: Path) -> None:
 def test_skipped_pictures_survive_a_stop(copied: Path, tmp_path: Path) -> None:
     break_pictures(copied)
 
-    class StopAfter(Callback):
-        def on_step_end(self, trainer: Trainer, loss: float) -> None:
-            if trainer.step == 4:
-                trainer.stop()
-
     def make(*callbacks: Callback, out: Path | None = None) -> Trainer:
         striate.manual_seed(1)
         model = small(3)
@@ -135,7 +131,7 @@ def test_skipped_pictures_survive_a_stop(copied: Path, tmp_path: Path) -> None:
 
     folder = ImageFolder(copied / "train", RECIPE.transform)
     (whole := make()).fit(folder)
-    make(StopAfter(), out=tmp_path / "run").fit(folder)
+    make(StopAfter(4), out=tmp_path / "run").fit(folder)
     rest = make(out=tmp_path / "run")
     rest.fit(folder, resume=tmp_path / "run" / "checkpoint.safetensors")
     assert rest.skipped == whole.skipped
