@@ -92,6 +92,19 @@ def sealed(header: dict[str, Any], body: bytes, rest: str) -> bytes:
     return data.replace(b"00000000", f"{zlib.crc32(data):08x}".encode(), 1) + body
 
 
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+def holding_itself() -> list[Any]:
+    value: list[Any] = []
+    value += [value, value]
+    return value
+
+
 def corruptions(data: bytes) -> dict[str, bytes]:
     header, body = header_of(data)
     text = header.pop("__metadata__", {"striate": "{}"})["striate"]
@@ -122,6 +135,9 @@ def corruptions(data: bytes) -> dict[str, bytes]:
         "checksums are a list": sealed(header, body, ', "arrays": [], "description": {}}'),
         "no checksum of an array": sealed(header, body, ', "arrays": {}, "description": {}}'),
         "description is a list": described("[]"),
+        "description is not finite": described('{"model": "lenet5", "loss": [1e999]}'),
+        "description is a little deep": described(
+            '{"model": "lenet5", "x": ' + "[" * 200 + "]" * 200 + "}"),
         "another model": described('{"model": "lenet5_1998"}'),
         "no model": described("{}"),
         "a billion classes": described(
@@ -146,6 +162,26 @@ def test_refuses(path: Path, name: str) -> None:
     text = str(error.value)
     assert text.startswith(f"{path}: ")
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), "holds nan, which JSON has not"),
+        ({"loss": (1.0, -float("inf"))}, "holds -inf, which JSON has not"),
+        (nested(200), "is nested deeper than 100 levels"),
+        (holding_itself(), "is nested deeper than 100 levels"),
+    ],
+    ids=["nan", "inf", "deep", "endless"],
+)
+def test_does_not_save_what_could_not_be_loaded(tmp_path: Path, value: Any, message: str) -> None:
+    path = tmp_path / "x"
+    striate.save(path, {}, {"x": nested(99)})
+    assert striate.load(path) == ({}, {"x": nested(99)})
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=f"^save: the description {message}$"):
+        striate.save(path, {}, {"x": value})
+    assert path.read_bytes() == before
 
 
 def test_a_file_of_the_time_before_checksums_is_told_to_be_one(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+import json
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fuzz import TARGETS, limits
+import striate
+from fuzz import TARGETS, limits, tree
+from small_training import StopAfter
 
 CORPUS = Path(__file__).parent / "fuzz" / "corpus"
 NEEDS = {"onnx": "onnx"}
+KINDS = (None, True, -1, 10**30, 0.5, "", "1", [], {}, [None])
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -29,6 +34,29 @@ def test_corpus(name: str) -> None:
             limits.run(target, path.read_bytes())
         except Exception as error:
             raise AssertionError(f"{path}: {error!r}") from error
+
+
+def test_each_value_of_a_checkpoint_may_be_of_any_kind() -> None:
+    """The fuzzer changes several at a time; which of them it comes upon is chance."""
+    target = importlib.import_module("fuzz.checkpoint")
+    first = target.new_run("one-cycle")
+    first.callbacks.append(StopAfter(1))
+    first.fit(target.samples())
+    arrays, description = striate.load(first.out / "checkpoint.safetensors")
+    whole = {
+        "description": description,
+        "arrays": {name: [array.shape, float(array.flat[0])] for name, array in arrays.items()},
+    }
+    places = len(list(tree.places(whole)))
+    assert places > 70
+    for place, value in itertools.product(range(places), KINDS):
+        lie = json.loads(json.dumps(whole))
+        parent, key = list(tree.places(lie))[place]
+        parent[key] = value
+        try:
+            target.check(json.dumps(lie).encode())
+        except Exception as error:
+            raise AssertionError(f"{key!r} is {value!r}: {error!r}") from error
 
 
 def test_any_model_can_be_mutated() -> None:

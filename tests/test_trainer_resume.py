@@ -164,10 +164,11 @@ def test_refuses_a_checkpoint_that_lies_and_changes_nothing(
     ("schedule", "name", "value"),
     [
         ("step", "gamma", 1e300), ("step", "step_size", 0), ("step", "last_epoch", "1"),
-        ("step", "last_epoch", -1), ("step", "last_epoch", 10**20), ("step", "base_lrs", 3),
-        ("step", "base_lrs", [float("nan")]), ("step", "_last_lr", [0.1, 0.1]),
-        ("step", "_last_lr", None), ("one-cycle", "total_steps", 0),
-        ("one-cycle", "total_steps", 9),
+        ("step", "last_epoch", -1), ("step", "last_epoch", 10**20),
+        ("step", "last_epoch", 2**31 - 1), ("step", "base_lrs", 3),
+        ("step", "base_lrs", [float("nan")]), ("step", "base_lrs", [-0.1]),
+        ("step", "_last_lr", [0.1, 0.1]), ("step", "_last_lr", None),
+        ("one-cycle", "total_steps", 0), ("one-cycle", "total_steps", 9),
         ("one-cycle", "anneal_strategy", "up"), ("one-cycle", "three_phase", "yes"),
         ("one-cycle", "pct_start", [0.3]), ("plateau", "best", "low"), ("plateau", "mode", "max"),
         ("plateau", "num_bad_epochs", 0.5), ("plateau", "min_lrs", {}),
@@ -194,8 +195,9 @@ def test_refuses_an_optimizer_that_lies(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     arrays, description = striate.load(path)
     for name in ("lr", "max_lr", "initial_lr"):
-        lie = copy.deepcopy(description)
-        lie["training"]["optimizer"][0][name] = "fast"
-        striate.save(path, arrays, lie)
-        with pytest.raises(CheckpointError, match=f"{name} must be a number, got 'fast'"):
-            make_trainer().fit(samples(), resume=path)
+        for value, must in (("fast", "a number"), (-0.1, "a finite number, at least 0")):
+            lie = copy.deepcopy(description)
+            lie["training"]["optimizer"][0][name] = value
+            striate.save(path, arrays, lie)
+            with pytest.raises(CheckpointError, match=f"{name} must be {must}, got {value!r}"):
+                make_trainer().fit(samples(), resume=path)

@@ -12,6 +12,7 @@ where it stands itself. A file of another program has none and is read without.
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 import zlib
@@ -32,6 +33,7 @@ _KEY = "striate"
 _START = '{"crc32": "'  # of the text under it
 _MARK = json.dumps(_START)[1:-1].encode()  # the same inside the header: its checksum follows
 _ZEROS = "0" * 8
+_DEEPEST = 100  # lists and objects within each other in a description
 NO_MEMORY = "there is not enough to read it"  # where a MemoryError has no text of its own
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "C64": "<c8", "BOOL": "?",
@@ -57,7 +59,8 @@ def save(
 
     ``description``, JSON-able, goes into the header; ``load`` returns it, others skip it. What
     ``model.state_dict()`` gives, PyTorch reads by ``safetensors.torch.load_file``. Raises TypeError
-    for an array that is not float32, OSError that names ``path``.
+    for an array that is not float32, ValueError for a description that JSON cannot hold (infinity,
+    NaN, a hundred lists or objects within each other), OSError that names ``path``.
     """
     for name, array in arrays.items():
         if getattr(array, "dtype", None) != np.float32:
@@ -65,9 +68,12 @@ def save(
             raise TypeError(f"save: {name} must be a float32 array, got {kind}")
     if "__metadata__" in arrays:
         raise ValueError("save: no array can be called __metadata__, the format has that name")
+    described = dict(description or {})
+    if trouble := _not_json(described):
+        raise ValueError(f"save: the description {trouble}")
     # safetensors' own writer goes by way of a temporary file whose name nobody knows after a crash.
     ordered = {name: np.asarray(to_host(arrays[name]), "<f4", order="C") for name in sorted(arrays)}
-    header = _header(ordered, dict(description or {}))
+    header = _header(ordered, described)
     with replacing(path) as file:
         file.write(header)
         for array in ordered.values():
@@ -91,6 +97,28 @@ def _header(arrays: Mapping[str, npt.NDArray[Any]], description: dict[str, Any])
     header = struct.pack("<Q", len(body)) + body
     before, after = _around_checksum(header)
     return before + _crc(header).encode() + after
+
+
+def _not_json(description: Any) -> str:
+    """What is in ``description`` that JSON's readers and writers do not agree on; or nothing.
+
+    Python reads NaN and 1e999, which others do not. How deep it can read and write depends on how
+    deep in calls it is: what was read could not be written again.
+    """
+    level: dict[int, Any] = {0: description}  # by identity: a list may hold itself
+    for _ in range(_DEEPEST):
+        inner: list[Any] = []
+        for value in level.values():
+            if isinstance(value, float) and not math.isfinite(value):
+                return f"holds {value}, which JSON has not"
+            if isinstance(value, Mapping):
+                inner += value.values()
+            elif isinstance(value, (list, tuple)):
+                inner += value
+        if not inner:
+            return ""
+        level = {id(value): value for value in inner}
+    return f"is nested deeper than {_DEEPEST} levels"
 
 
 def _around_checksum(header: bytes) -> tuple[bytes, bytes]:
@@ -199,6 +227,8 @@ def _checked_description(
             )
     if not isinstance(description, dict):
         raise CheckpointError(f"{path}: its description is not a JSON object")
+    if trouble := _not_json(description):
+        raise CheckpointError(f"{path}: its description {trouble}")
     return description
 
 

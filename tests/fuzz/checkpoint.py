@@ -10,6 +10,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from striate import checkpoint, models, nn, optim, trainer
 from striate.checkpoint import CheckpointError
 from striate.data.dataset import ArraySamples
 from striate.optim import lr_scheduler
+from striate.trainer.failure import CHECKPOINT
 
 _MOST = 1 << 16  # elements of a tensor
 
@@ -32,11 +34,13 @@ def check(data: bytes) -> None:
     path = folder() / "checkpoint.safetensors"
     if not _write(path, data):
         return
+    left = _out() / CHECKPOINT
     for kind in ("one-cycle", "step", "plateau"):
+        left.unlink(missing_ok=True)
         run = new_run(kind)
         before = _state(run)
         try:
-            history = run.fit(_samples(), resume=path)
+            history = run.fit(samples(), resume=path)
         except CheckpointError as error:
             one_sentence(error, path)
             assert _state(run) == before, "a refused checkpoint has changed the run"
@@ -44,6 +48,8 @@ def check(data: bytes) -> None:
             pass
         else:
             assert len(history) == run.epochs
+            if left.exists():
+                new_run(kind).fit(samples(), resume=left)
     try:
         models.load(path)
     except CheckpointError as error:
@@ -82,11 +88,15 @@ def new_run(kind: str) -> trainer.Trainer:
     watched = {"val_fraction": 0.5, "patience": 2} if kind == "plateau" else {}
     return trainer.Trainer(
         model, optimizer, epochs=2, batch_size=2, schedule=schedule,
-        description={"model": "fuzz", "data_sha256": "0"}, **watched,
+        out=_out(), description={"model": "fuzz", "data_sha256": "0"}, **watched,
     )  # fmt: skip
 
 
-def _samples() -> ArraySamples:
+def _out() -> Path:
+    return folder() / "run"
+
+
+def samples() -> ArraySamples:
     images = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 1, 2, 2)
     return ArraySamples(images, np.array([0, 1, 2, 0]))
 

@@ -24,17 +24,17 @@ def mutate_tree(value: Any, generator: random.Random) -> Any:
 
 
 def _change(value: Any, generator: random.Random) -> Any:
-    places = list(_places(value))
-    if not places:
+    everywhere = list(places(value))
+    if not everywhere:
         return copy.deepcopy(generator.choice(ODD))
-    parent, key = generator.choice(places)
+    parent, key = generator.choice(everywhere)
     way = generator.randrange(8)
     if way < 3:
         parent[key] = copy.deepcopy(generator.choice(ODD))
     elif way == 3:
         del parent[key]
     elif way == 4:
-        other, at = generator.choice(places)
+        other, at = generator.choice(everywhere)
         parent[key] = copy.deepcopy(other[at]) if at in _keys(other) else None
     elif way == 5 and isinstance(parent, list):
         parent.insert(key, copy.deepcopy(parent[key]))
@@ -54,7 +54,7 @@ def _keys(parent: Any) -> Any:
     return parent if isinstance(parent, dict) else range(len(parent))
 
 
-def _places(value: Any) -> Any:
+def places(value: Any) -> Any:
     """Every (container, key) in ``value``."""
     todo = [value]
     while todo:

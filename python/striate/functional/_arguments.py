@@ -15,7 +15,7 @@ Array: TypeAlias = npt.NDArray[np.float32]
 IntOrPair: TypeAlias = "int | Sequence[int]"
 Pads: TypeAlias = "tuple[int, int, int, int]"
 
-_LARGEST = 2**31 - 1
+LARGEST = 2**31 - 1
 
 
 def integer(value: Any, op: str, name: str, least: int = 0) -> int:
@@ -26,8 +26,8 @@ def integer(value: Any, op: str, name: str, least: int = 0) -> int:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{op}: {name} must be an integer, got {value!r}") from None
-    if not least <= number <= _LARGEST:
-        raise ValueError(f"{op}: {name} must be between {least} and {_LARGEST}, got {number}")
+    if not least <= number <= LARGEST:
+        raise ValueError(f"{op}: {name} must be between {least} and {LARGEST}, got {number}")
     return number
 
 

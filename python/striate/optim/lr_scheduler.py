@@ -74,7 +74,7 @@ def _like(own: Any, value: Any, op: str, name: str) -> Any:
     if name in PER_GROUP:
         if not isinstance(value, (list, tuple)) or len(value) != len(own):
             raise ValueError(f"{op}: {name} must be like {own}, got {value!r}")
-        return [_finite(v, op, name) for v in value]
+        return [_finite(v, op, name, least=0.0) for v in value]
     if name == "milestones":
         if not isinstance(value, (list, tuple)):
             raise ValueError(f"{op}: {name} must be like {own}, got {value!r}")
@@ -84,10 +84,11 @@ def _like(own: Any, value: Any, op: str, name: str) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value
 
 
-def _finite(value: Any, op: str, name: str) -> float:
+def _finite(value: Any, op: str, name: str, least: float = -math.inf) -> float:
     result = number(value, op, name)
-    if not math.isfinite(result):
-        raise ValueError(f"{op}: {name} must be finite, got {result}")
+    if not math.isfinite(result) or result < least:
+        above = "" if least == -math.inf else f" and at least {least:g}"
+        raise ValueError(f"{op}: {name} must be finite{above}, got {result}")
     return result
 
 

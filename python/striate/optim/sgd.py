@@ -222,14 +222,10 @@ def _is_parameter(value: Any) -> bool:
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
     """The options as floats and bools, which JSON can hold; ValueError for one out of range."""
     checked = dict(options)
-    for name in _RATES:
+    for name in (*_RATES, *(_SCHEDULED & set(options))):
         value = checked[name] = number(options[name], "SGD", name)
         if not math.isfinite(value) or (value < 0 and name != "dampening"):
             raise ValueError(f"SGD: {name} must be a finite number, at least 0, got {value}")
-    for name in _SCHEDULED & set(options):
-        value = checked[name] = number(options[name], "SGD", name)
-        if not math.isfinite(value):
-            raise ValueError(f"SGD: {name} must be a finite number, got {value}")
     for name in ("nesterov", "maximize"):
         checked[name] = bool(options[name])
     if checked["nesterov"] and (checked["momentum"] == 0 or checked["dampening"] != 0):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from striate.functional._arguments import number
+
 _NAMED = 3  # samples that could not be read are named up to this number
 
 
@@ -45,21 +47,24 @@ class Partial:
 
         ``seen``: samples in the steps so far, for a checkpoint that does not say it.
         """
-        partial = cls(float(description["loss"]), float(description["seconds"]))
-        partial.data_seconds = float(description.get("data_seconds", 0.0))
-        sums = (partial.loss, partial.seconds, partial.data_seconds)
-        if not all(math.isfinite(value) for value in sums):
-            raise ValueError(f"its sums over the epoch are not finite: {sums}")
+        partial, given = cls(), {"data_seconds": 0.0, **description}
+        for name in ("loss", "seconds", "data_seconds"):
+            value = number(given[name], "its sums over the epoch", name)
+            if not math.isfinite(value):
+                raise ValueError(f"its sums over the epoch: {name} must be finite, got {value}")
+            setattr(partial, name, value)
         partial.seen = _count(description.get("seen", seen), seen)
         partial.skipped = _count(description.get("skipped", 0), seen - partial.seen)
         named = description.get("named", [])
-        if not isinstance(named, list) or len(named) > min(_NAMED, partial.skipped):
+        if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+            raise ValueError(f"the samples that could not be read must have names, got {named!r}")
+        if len(named) > min(_NAMED, partial.skipped):
             raise ValueError("it names more samples than could not be read")
-        partial.named = [str(name) for name in named]
+        partial.named = list(named)
         return partial
 
 
 def _count(value: Any, most: int) -> int:
-    if not isinstance(value, int) or not 0 <= value <= most:
+    if type(value) is not int or not 0 <= value <= most:
         raise ValueError(f"it counts {value!r} samples of {most}")
     return value

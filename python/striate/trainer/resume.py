@@ -12,7 +12,8 @@ from striate import _core, checkpoint, cuda
 from striate._device import of_model
 from striate._text import printable
 from striate.checkpoint import CheckpointError
-from striate.optim.lr_scheduler import MADE_WITH, OneCycleLR
+from striate.functional._arguments import LARGEST, number
+from striate.optim.lr_scheduler import MADE_WITH, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from striate.trainer.epoch import Partial
 from striate.trainer.evaluation import finite_or_none
 
@@ -104,7 +105,7 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
             made_with = {k: v for k, v in (schedule or {}).items() if k in MADE_WITH}
             _check_settings(training["schedule"], made_with)
             trainer.schedule.load_state_dict(training["schedule"])
-            _check_cycle(trainer, counters[0])
+            _check_end(trainer, *counters[:2])
     except Exception as error:
         trainer.model.load_state_dict(weights)
         trainer.optimizer.load_state_dict(optimizer)
@@ -128,16 +129,19 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
     ]
 
 
-def _check_cycle(trainer: Trainer, step: int) -> None:
-    """Refuses a one-cycle schedule whose count would be at its end before the run is."""
+def _check_end(trainer: Trainer, step: int, epoch: int) -> None:
+    """Refuses a schedule whose count would be at its end before the run is."""
     schedule = trainer.schedule
-    left = trainer.epochs * trainer.steps_per_epoch - step
-    if not isinstance(schedule, OneCycleLR) or trainer.schedule_every != "step":
+    if not isinstance(schedule, (LRScheduler, ReduceLROnPlateau)):
         return
-    if schedule.last_epoch + left > schedule.total_steps:
+    every = trainer.schedule_every
+    total = trainer.epochs * (trainer.steps_per_epoch if every == "step" else 1)
+    left = total - (step if every == "step" else epoch)
+    end = schedule.total_steps if isinstance(schedule, OneCycleLR) else LARGEST
+    if schedule.last_epoch + left > end:
         raise ValueError(
-            f"its schedule is at step {schedule.last_epoch} of {schedule.total_steps}, but "
-            f"{left} steps are left to do"
+            f"its schedule is at step {schedule.last_epoch} of {end}, but {left} {every}s are left "
+            "to do"
         )
 
 
@@ -157,12 +161,13 @@ def _counters(training: dict[str, Any], trainer: Trainer) -> tuple[Any, ...]:
     first = epoch * trainer.steps_per_epoch
     if not (0 <= epoch <= trainer.epochs and first <= step <= first + trainer.steps_per_epoch):
         raise ValueError(f"step {step} is not within epoch {epoch}")
-    if len(history) != epoch or not all(isinstance(metrics, dict) for metrics in history):
+    objects = isinstance(history, list) and all(isinstance(metrics, dict) for metrics in history)
+    if not objects or len(history) != epoch:
         raise ValueError(f"its history is not one object for each of {epoch} epochs")
     seen = min((step - first) * trainer.batch_size, trainer.samples)
     partial = Partial.from_description(training["partial"], seen)
-    best = training["best"]
-    loss = math.inf if best["loss"] is None else float(best["loss"])
-    if math.isnan(loss) or not 0 <= int(best["epoch"]) <= epoch:
-        raise ValueError(f"its best loss is {loss}, of epoch {best['epoch']} of {epoch}")
-    return step, epoch, history, partial, {"loss": loss, "epoch": int(best["epoch"])}
+    loss, best = training["best"]["loss"], training["best"]["epoch"]
+    loss = math.inf if loss is None else number(loss, "its best", "loss")
+    if math.isnan(loss) or type(best) is not int or not 0 <= best <= epoch:
+        raise ValueError(f"its best loss is {loss}, of epoch {best!r} of {epoch}")
+    return step, epoch, history, partial, {"loss": loss, "epoch": best}
