@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +38,12 @@ def device(request: pytest.FixtureRequest) -> str:
         return "cpu"
     cuda_backend.load(request.param)
     return "cuda"
+
+
+@pytest.fixture(params=cuda_backend.NAMES)
+def cupy(request: pytest.FixtureRequest) -> Any:
+    """CuPy, or its stand-in."""
+    return cuda_backend.load(request.param)[1]
 
 
 @pytest.fixture

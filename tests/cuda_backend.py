@@ -21,6 +21,7 @@ import pytest
 
 import cuda_host_build
 import striate.cuda
+from striate import nn
 
 NAMES = ("cuda", "cuda_host")
 
@@ -170,3 +171,9 @@ def replacing_ops(name: str) -> Iterator[OnDevice]:
         yield proxy
     finally:
         patch.undo()
+
+
+def small_net() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)
+    )

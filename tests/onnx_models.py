@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import striate
-from checks import draw
+from checks import assert_close, draw
 from striate import nn
 
 if os.environ.get("STRIATE_REQUIRE_PARITY"):  # set where all peers are installed
@@ -22,6 +22,9 @@ else:
     onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper
+
+from striate.onnx.exporter import to_bytes
+from striate.onnx.importer import build
 
 Shape = Sequence[int | str | None]
 F4 = np.float32
@@ -89,3 +92,16 @@ def net() -> nn.Sequential:
         nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.LocalResponseNorm(3), nn.MaxPool2d(2),
         nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 5),
     )  # fmt: skip
+
+
+def check(made: Any, *shapes: Sequence[int], depth: int = 64) -> nn.Graph:
+    """The loaded model, after it has answered as ONNX Runtime does, also when exported again."""
+    graph = build(made)
+    inputs = [draw(f"load/{i}/{shape}", tuple(shape)) for i, shape in enumerate(shapes)]
+    expected = runtime(made, *inputs)
+    y = graph(inputs[0] if len(inputs) == 1 else tuple(inputs))
+    assert_close(y, expected, depth=depth)
+    given = [shape[1:] for shape in shapes]
+    again = to_bytes(graph, given[0] if len(given) == 1 else given)
+    assert_close(runtime(again, *inputs), expected, depth=depth)
+    return graph

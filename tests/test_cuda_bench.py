@@ -1,12 +1,8 @@
-"""The benchmarks on a GPU, or with tiny sizes on the emulation of one: what is compared and told.
-
-What PyTorch does for them runs on the CPU here, as far as it goes.
-"""
+"""The benchmarks on a GPU, or with tiny sizes on its emulation: what is compared and told."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -23,7 +19,7 @@ import cuda_host_build
 import striate
 from striate.bench import compare, conv, gemm, networks, report
 from striate.bench.compare import Job, Row, Settings
-from striate.bench.cuda import command, digits, gpu, layers, memory, torch_peer, works
+from striate.bench.cuda import digits, gpu, layers, memory, works
 from striate.bench.cuda import networks as cuda_networks
 from striate.bench.lenet5 import NETWORK as LENET5
 from striate.bench.worker import Worker
@@ -356,78 +352,3 @@ def test_the_table_of_a_gpu() -> None:
     shown = report.table([row._replace(device=DEVICE)]).splitlines()
     assert shown[0].endswith("| TFLOP/s | GB/s | of a copy's | time / Striate's |")
     assert shown[2].endswith("| 50 | 2000.0 | 80% | 1.00 |")
-
-
-# --- PyTorch's side, on the CPU -------------------------------------------------------------------
-
-
-@pytest.fixture
-def torch() -> Any:
-    return pytest.importorskip("torch", reason="PyTorch's side of the benchmarks needs it")
-
-
-@pytest.mark.parametrize("precision", gpu.PRECISIONS)
-def test_torch_takes_the_same_steps(torch: Any, precision: str) -> None:
-    for layout, sgd in (("NCHW", "foreach"), ("channels_last", "fused")):
-        work = torch_peer.train(LENET5, 3, precision, "cpu", "eager", layout, sgd)
-        expected = networks.train(LENET5, 3).check
-        shared = len(expected) - 1
-        tolerance = gpu.TOLERANCES[precision]
-        compare.check("lenet5", "torch", work.check[:shared], expected[:shared], tolerance)
-        losses = work.check[shared:]
-        assert len(losses) == cuda_networks.LOSSES
-        compare.check("lenet5", "torch", [losses[1]], expected[shared:], tolerance)
-        assert work.time is None
-        assert math.isfinite(work.step())
-    assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
-
-
-@pytest.mark.parametrize("precision", gpu.PRECISIONS)
-def test_torch_multiplies_the_same(torch: Any, precision: str) -> None:
-    options = {"precision": precision, "device": "cpu"}
-    for trans_a, trans_b in command._ORIENTATIONS:
-        arguments = {"size": 48, "trans_a": trans_a, "trans_b": trans_b}
-        ours = works.WORKS["gemm on cuda"]["torch"].make(**arguments, **options)
-        expected = gemm.by_striate(**arguments).check
-        compare.check("gemm", "torch", ours.check, expected, gpu.TOLERANCES[precision])
-    make = works.WORKS["conv on cuda"]["torch"].make
-    for kind in conv.PASSES:
-        for layout in ("NCHW", "channels_last"):
-            facts = make(layer="conv5", kind=kind, batch_size=1, layout=layout, **options).facts
-            assert facts["rms_error"] < (1e-2 if precision == "bf16" else 1e-5)
-
-
-def test_torch_is_captured(torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a stand-in for the graph, which the CPU does not have."""
-    runs: list[Any] = []
-
-    class Stand:
-        def __init__(self, *_: Any) -> None:
-            pass
-
-        def __enter__(self) -> None:
-            pass
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def wait_stream(self, other: Any) -> None:
-            pass
-
-        def replay(self) -> None:
-            runs.append("replayed")
-
-    def take(x: Any, labels: Any) -> Any:
-        runs.append(x)
-        return x.sum()
-
-    for name in ("Stream", "stream", "current_stream", "CUDAGraph", "graph"):
-        monkeypatch.setattr(torch.cuda, name, Stand)
-    captured = torch_peer.Captured(take)
-    batches = [(torch.full((2,), float(i)), torch.zeros(2)) for i in range(5)]
-    for batch in batches:
-        captured(*batch)
-    assert [x is batch[0] for x, batch in zip(runs[:3], batches)] == [True] * 3
-    assert runs[4:] == ["replayed"] * 2
-    assert runs[3].tolist() == [4, 4]  # its own memory, into which every batch goes
-    assert runs[3] is not batches[4][0]
