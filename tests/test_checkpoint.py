@@ -184,6 +184,15 @@ def test_does_not_save_what_could_not_be_loaded(tmp_path: Path, value: Any, mess
     assert path.read_bytes() == before
 
 
+def test_does_not_save_a_header_that_nobody_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "_LARGEST_HEADER", 1000)
+    with pytest.raises(ValueError, match=r"take 1,\d\d\d bytes, .* has room for 1,000$"):
+        striate.save(tmp_path / "x", {}, {"x": "a" * 1000})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_of_the_time_before_checksums_is_told_to_be_one(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 

@@ -161,6 +161,8 @@ def test_the_cycle_ends() -> None:
          "MultiStepLR.load_state_dict: milestones must be an integer, got '3'"),
         (lambda s, o: s.StepLR(o, 1, 1e300, last_epoch=1), ValueError,
          "StepLR: the learning rate at step 2 is beyond all numbers"),
+        (lambda s, o: s.CosineAnnealingLR(o, 2, -1.7e308).step(), ValueError,
+         "CosineAnnealingLR: the learning rate at step 0 is beyond all numbers"),
     ],
 )  # fmt: skip
 def test_refuses(call: Any, error: type[Exception], message: str) -> None:

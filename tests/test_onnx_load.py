@@ -1,4 +1,4 @@
-"""ONNX models loaded: they answer as in ONNX Runtime, train, and are exported again."""
+"""ONNX models loaded: they answer as in ONNX Runtime, also when they are exported again."""
 
 from __future__ import annotations
 

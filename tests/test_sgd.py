@@ -185,7 +185,7 @@ def test_a_refused_state_changes_nothing() -> None:
         optimizer.load_state_dict(bad)
     bad = optimizer.state_dict()
     bad["param_groups"][0]["lr"] = -3.0
-    with pytest.raises(ValueError, match="lr must be a finite number, at least 0, got -3"):
+    with pytest.raises(ValueError, match="lr must be a finite float32 number, at least 0, got -3"):
         optimizer.load_state_dict(bad)
     with pytest.raises(ValueError, match=r"the groups have \[1\] parameters, expected \[2\]"):
         optimizer.load_state_dict(SGD([params[0]]).state_dict())
@@ -240,9 +240,14 @@ def test_zero_grad_drops_the_gradients() -> None:
         (lambda p: SGD([{"params": [p]}, {"params": [p]}]), ValueError, "stands twice"),
         (lambda p: SGD([{"params": [p], "rate": 1}]), ValueError, "unknown option 'rate'"),
         (lambda p: SGD([{"lr": 1}]), TypeError, "must be a dict with params"),
-        (lambda p: SGD([p], lr=-1), ValueError, "lr must be a finite number, at least 0, got -1"),
-        (lambda p: SGD([p], lr=float("nan")), ValueError, "lr must be a finite number"),
+        (lambda p: SGD([p], lr=-1), ValueError,
+         "lr must be a finite float32 number, at least 0, got -1"),
+        (lambda p: SGD([p], lr=float("nan")), ValueError, "lr must be a finite float32 number"),
+        (lambda p: SGD([p], lr=1e39), ValueError, "lr must be a finite float32 number, at least 0"),
+        (lambda p: SGD([p], lr=10**400), ValueError, "lr is an integer beyond all floats"),
+        (lambda p: SGD([p], dampening=-1e39), ValueError, r"dampening must be .* got -1e\+39"),
         (lambda p: SGD([p], lr="1"), TypeError, "lr must be a number, got '1'"),
+        (lambda p: SGD([p], maximize="no"), TypeError, "maximize must be True or False, got 'no'"),
         (lambda p: SGD([p], momentum=-0.1), ValueError, "momentum must be"),
         (lambda p: SGD([p], weight_decay=-0.1), ValueError, "weight_decay must be"),
         (lambda p: SGD([p], nesterov=True), ValueError, "nesterov needs a momentum"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import re
 from pathlib import Path
@@ -16,7 +17,8 @@ from small_training import StopAfter, make_trainer, samples, state, undisturbed
 from striate import nn
 from striate.checkpoint import CheckpointError
 from striate.optim import lr_scheduler
-from striate.trainer import Callback, Trainer
+from striate.trainer import Callback, Trainer, TrainingError
+from striate.trainer.progress import Lines
 
 pytestmark = pytest.mark.usefixtures("training_device")
 
@@ -136,6 +138,7 @@ def test_refuses_a_checkpoint_of_another_model_and_changes_nothing(
         {"step": "x"}, {"step": 10**30}, {"epoch": -5}, {"epoch": 2}, {"partial": {}},
         {"partial": {"loss": "inf", "seconds": 1}},
         {"partial": {"loss": 1, "seconds": 1, "seen": 17}},
+        {"partial": {"loss": 1, "seconds": 1, "seen": 0, "skipped": 0}},
         {"partial": {"loss": 1, "seconds": 1, "seen": 15, "skipped": 2}},
         {"partial": {"loss": 1, "seconds": 1, "seen": 15, "skipped": 1, "named": ["a", "b"]}},
         {"history": "x"}, {"history": [1]}, {"best": {}}, {"best": {"loss": 1, "epoch": 9}},
@@ -195,9 +198,79 @@ def test_refuses_an_optimizer_that_lies(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     arrays, description = striate.load(path)
     for name in ("lr", "max_lr", "initial_lr"):
-        for value, must in (("fast", "a number"), (-0.1, "a finite number, at least 0")):
+        for value, must in (("fast", "a number"), (-0.1, "a finite float32 number, at least 0")):
             lie = copy.deepcopy(description)
             lie["training"]["optimizer"][0][name] = value
             striate.save(path, arrays, lie)
             with pytest.raises(CheckpointError, match=f"{name} must be {must}, got {value!r}"):
                 make_trainer().fit(samples(), resume=path)
+
+
+@pytest.mark.parametrize("floor", [0.0, -1.0])
+def test_a_run_of_options_that_no_file_may_say_stays_as_it_was(
+    tmp_path: Path, floor: float
+) -> None:
+    """What is refused is put back as it was, which need not pass for a file's."""
+
+    def make() -> Trainer:
+        trainer = make_trainer(tmp_path, "plateau", val_fraction=0.2, callbacks=[StopAfter(14)])
+        trainer.schedule = lr_scheduler.ReduceLROnPlateau(trainer.optimizer, min_lr=floor)
+        return trainer
+
+    make().fit(samples())
+    path = tmp_path / "checkpoint.safetensors"
+    make().fit(samples(), resume=path)
+    arrays, description = striate.load(path)
+    description["training"]["schedule"]["_last_lr"] = "x"
+    striate.save(path, arrays, description)
+    trainer = make()
+    trainer.optimizer.param_groups[0]["lr"] = -0.5
+    before, schedule = state(trainer), trainer.schedule.state_dict()
+    with pytest.raises(CheckpointError, match="_last_lr must be like"):
+        trainer.fit(samples(), resume=path)
+    assert state(trainer) == before
+    assert trainer.schedule.state_dict() == schedule
+    assert trainer.optimizer.param_groups[0]["lr"] == -0.5
+
+
+def test_a_cycle_that_patience_may_end_before_resumes(tmp_path: Path) -> None:
+    def make(stop: int) -> Trainer:
+        options: dict[str, Any] = {"schedule_every": "epoch", "val_fraction": 0.2, "patience": 1}
+        trainer = make_trainer(tmp_path, epochs=8, callbacks=[StopAfter(stop)], **options)
+        trainer.schedule = lr_scheduler.OneCycleLR(trainer.optimizer, 0.1, total_steps=4)
+        return trainer
+
+    make(14).fit(samples())
+    resumed = make(20)
+    resumed.fit(samples(), resume=tmp_path / "checkpoint.safetensors")
+    assert resumed.step == 20
+
+
+@pytest.mark.parametrize("group", ["model", "best"])
+def test_weights_that_are_not_finite_are_never_a_result(tmp_path: Path, group: str) -> None:
+    """Those of a run that had ended, too, which takes no step any more."""
+    options: dict[str, Any] = {"val_fraction": 0.2, "patience": 5}
+    make_trainer(tmp_path, "step", **options).fit(samples())
+    path = tmp_path / "checkpoint.safetensors"
+    arrays, description = striate.load(path)
+    arrays[f"{group}/5.bias"][0] = float("nan")
+    if group == "model":
+        arrays = {name: array for name, array in arrays.items() if not name.startswith("best/")}
+    striate.save(path, arrays, description)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match=r"^5\.bias is not finite at step 27"):
+        make_trainer(tmp_path, "step", **options).fit(samples(), resume=path)
+    assert (tmp_path / "model.safetensors").read_bytes() == whole
+
+
+def test_the_names_of_a_file_are_shown_as_text(tmp_path: Path) -> None:
+    make_trainer(tmp_path, callbacks=[StopAfter(14)]).fit(samples())
+    path = tmp_path / "checkpoint.safetensors"
+    arrays, description = striate.load(path)
+    lie = {"seen": 15, "skipped": 1, "named": ["a\x1b[31m\n\ud800"]}
+    description["training"]["partial"] |= lie
+    striate.save(path, arrays, description)
+    stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    make_trainer(callbacks=[Lines("test", stream)]).fit(samples(), resume=path)
+    stream.seek(0)
+    assert stream.read().splitlines()[1].endswith(r"read: a\x1b[31m\n\ud800")

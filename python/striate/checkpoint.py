@@ -33,6 +33,7 @@ _KEY = "striate"
 _START = '{"crc32": "'  # of the text under it
 _MARK = json.dumps(_START)[1:-1].encode()  # the same inside the header: its checksum follows
 _ZEROS = "0" * 8
+_LARGEST_HEADER = 100_000_000  # safetensors' own limit
 _DEEPEST = 100  # lists and objects within each other in a description
 NO_MEMORY = "there is not enough to read it"  # where a MemoryError has no text of its own
 _DTYPES = {
@@ -59,8 +60,9 @@ def save(
 
     ``description``, JSON-able, goes into the header; ``load`` returns it, others skip it. What
     ``model.state_dict()`` gives, PyTorch reads by ``safetensors.torch.load_file``. Raises TypeError
-    for an array that is not float32, ValueError for a description that JSON cannot hold (infinity,
-    NaN, a hundred lists or objects within each other), OSError that names ``path``.
+    for an array that is not float32, ValueError for a description that could not be loaded
+    (infinity, NaN, over a hundred lists and objects within each other, 100 MB), OSError that names
+    ``path``.
     """
     for name, array in arrays.items():
         if getattr(array, "dtype", None) != np.float32:
@@ -94,6 +96,11 @@ def _header(arrays: Mapping[str, npt.NDArray[Any]], description: dict[str, Any])
         entries[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
     body = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     body += b" " * (-len(body) % 8)
+    if len(body) > _LARGEST_HEADER:
+        raise ValueError(
+            f"save: the names and the description take {len(body):,} bytes, a safetensors file has "
+            f"room for {_LARGEST_HEADER:,}"
+        )
     header = struct.pack("<Q", len(body)) + body
     before, after = _around_checksum(header)
     return before + _crc(header).encode() + after
@@ -107,17 +114,16 @@ def _not_json(description: Any) -> str:
     """
     level: dict[int, Any] = {0: description}  # by identity: a list may hold itself
     for _ in range(_DEEPEST):
-        inner: list[Any] = []
-        for value in level.values():
-            if isinstance(value, float) and not math.isfinite(value):
-                return f"holds {value}, which JSON has not"
-            if isinstance(value, Mapping):
-                inner += value.values()
-            elif isinstance(value, (list, tuple)):
-                inner += value
+        inner: dict[int, Any] = {}
+        for outer in level.values():
+            for value in outer.values() if isinstance(outer, Mapping) else outer:
+                if isinstance(value, float) and not math.isfinite(value):
+                    return f"holds {value}, which JSON has not"
+                if isinstance(value, (Mapping, list, tuple)):
+                    inner[id(value)] = value
         if not inner:
             return ""
-        level = {id(value): value for value in inner}
+        level = inner
     return f"is nested deeper than {_DEEPEST} levels"
 
 

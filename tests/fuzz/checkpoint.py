@@ -6,6 +6,7 @@ checkpoint is, and then a run is resumed from it.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import random
@@ -21,8 +22,10 @@ from striate import checkpoint, models, nn, optim, trainer
 from striate.checkpoint import CheckpointError
 from striate.data.dataset import ArraySamples
 from striate.optim import lr_scheduler
-from striate.trainer.failure import CHECKPOINT
+from striate.trainer.failure import CHECKPOINT, check_weights
+from striate.trainer.progress import Lines
 
+KINDS = ("one-cycle", "step", "plateau")
 _MOST = 1 << 16  # elements of a tensor
 
 
@@ -31,47 +34,55 @@ def memory(data: bytes) -> int:
 
 
 def check(data: bytes) -> None:
-    path = folder() / "checkpoint.safetensors"
-    if not _write(path, data):
+    path = written(data)
+    if path is None:
         return
-    left = _out() / CHECKPOINT
-    for kind in ("one-cycle", "step", "plateau"):
-        left.unlink(missing_ok=True)
-        run = new_run(kind)
-        before = _state(run)
-        try:
-            history = run.fit(samples(), resume=path)
-        except CheckpointError as error:
-            one_sentence(error, path)
-            assert _state(run) == before, "a refused checkpoint has changed the run"
-        except trainer.TrainingError:  # weights from the file that are not finite, or explode
-            pass
-        else:
-            assert len(history) == run.epochs
-            if left.exists():
-                new_run(kind).fit(samples(), resume=left)
+    for kind in KINDS:
+        resume(path, kind)
     try:
         models.load(path)
     except CheckpointError as error:
         one_sentence(error, path)
 
 
-def _write(path: Any, data: bytes) -> bool:
-    """Whether the input describes what ``checkpoint.save`` takes; then it is written."""
+def resume(path: Path, kind: str) -> None:
+    """Goes on from ``path`` to the end, as the command does; what it leaves can be resumed."""
+    left = _out() / CHECKPOINT
+    left.unlink(missing_ok=True)
+    run = new_run(kind)
+    run.callbacks.append(Lines("test", io.TextIOWrapper(io.BytesIO(), "utf-8")))
+    before = _state(run)
+    try:
+        history = run.fit(samples(), resume=path)
+    except CheckpointError as error:
+        one_sentence(error, path)
+        assert _state(run) == before, "a refused checkpoint has changed the run"
+    except trainer.TrainingError:  # weights from the file that are not finite, or explode
+        pass
+    else:
+        assert len(history) == run.epochs
+        check_weights(run)
+        if left.exists():
+            new_run(kind).fit(samples(), resume=left)
+
+
+def written(data: bytes) -> Path | None:
+    """The checkpoint that the input describes; None where ``checkpoint.save`` refuses it."""
+    path = folder() / "checkpoint.safetensors"
     try:
         given = json.loads(data)
         arrays = {}
         for name, (shape, value) in given["arrays"].items():
             if not all(type(n) is int for n in shape) or len(shape) > 8:
-                return False
+                return None
             if math.prod(shape) > _MOST:
-                return False
+                return None
             arrays[name] = np.full(shape, value, np.float32)
         checkpoint.save(path, arrays, given["description"])
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
             MemoryError):  # fmt: skip
-        return False  # it was ``save`` that refused, or the input is no such JSON
-    return True
+        return None  # it was ``save`` that refused, or the input is no such JSON
+    return path
 
 
 def new_run(kind: str) -> trainer.Trainer:
@@ -107,7 +118,7 @@ def _state(run: trainer.Trainer) -> list[Any]:
     momenta = {k: v["momentum_buffer"].tobytes() for k, v in optimizer["state"].items()}
     weights = {k: v.tobytes() for k, v in run.model.state_dict().items()}
     schedule = run.schedule.state_dict() if run.schedule else None
-    rest = (run.step, run.epoch, run.history)
+    rest = (run.step, run.epoch, run.history, run._partial, run._best, run._best_weights)
     return [weights, momenta, repr(optimizer["param_groups"]), repr(schedule), repr(rest)]
 
 

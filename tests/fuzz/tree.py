@@ -9,9 +9,9 @@ from typing import Any
 # What a reader may not have thought of.
 ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 7, 10, 255, 256, 2**31 - 1, 2**31, 2**32, 2**53, 2**64,
-    10**30, 0.0, -0.0, 0.5, 1.5, 1e-300, 1e300, float("inf"), float("-inf"), float("nan"), "", "a",
-    "0", "nan", "\n", "\x00", "\ud800", "é", "model", "../..", "x" * 300, [], {}, [0], [None],
-    [[[[]]]], {"": 0}, {"a": {"a": {}}},
+    10**30, 10**400, 0.0, -0.0, 0.5, 1.5, 1e-300, 1e300, float("inf"), float("-inf"), float("nan"),
+    "", "a", "0", "nan", "\n", "\x00", "\ud800", "é", "model", "../..", "x" * 300, [], {}, [0],
+    [None], [[[[]]]], {"": 0}, {"a": {"a": {}}},
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from striate import _device
-from striate.functional._arguments import Array
+from striate.functional._arguments import Array, finite
 
 Indices = npt.NDArray[np.int64]
 
@@ -137,8 +137,8 @@ class Subset:
 class Normalize:
     """uint8 images (n, H, W) -> float32 (n, 1, H + 2 pad, W + 2 pad): (pixel / 255 - mean) / std.
 
-    The padding has pixel value 0. Raises ValueError unless mean and std are finite, std > 0 and
-    0 <= pad <= 1024.
+    The padding has pixel value 0. Raises TypeError or ValueError unless mean and std are finite,
+    std > 0 and 0 <= pad <= 1024.
     """
 
     mean: float = 0.0
@@ -146,10 +146,9 @@ class Normalize:
     pad: int = 0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
-            raise ValueError(
-                f"Normalize: mean and std must be finite, std above 0, got {self.mean}, {self.std}"
-            )
+        finite(self.mean, "Normalize", "mean")
+        if finite(self.std, "Normalize", "std") <= 0:
+            raise ValueError(f"Normalize: std must be above 0, got {self.std}")
         if not isinstance(self.pad, int) or not 0 <= self.pad <= 1024:
             raise ValueError(f"Normalize: pad must be in 0 .. 1024, got {self.pad}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -154,6 +153,6 @@ def _triple(value: Any, name: str, above: float = -1e9, least: float = -1e9) -> 
     for number in value:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise TypeError(f"ImageTransform: {name} must be three numbers, got {value!r}")
-        if not (math.isfinite(number) and above < number <= 1e9 and least <= number):
+        if not (above < number <= 1e9 and least <= number):
             raise ValueError(f"ImageTransform: {name} is out of range: {value!r}")
     return float(value[0]), float(value[1]), float(value[2])

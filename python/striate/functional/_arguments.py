@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ IntOrPair: TypeAlias = "int | Sequence[int]"
 Pads: TypeAlias = "tuple[int, int, int, int]"
 
 LARGEST = 2**31 - 1
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def integer(value: Any, op: str, name: str, least: int = 0) -> int:
@@ -72,10 +74,22 @@ def four_pads(value: Any, op: str) -> Pads:
 
 
 def number(value: Any, op: str, name: str) -> float:
-    """``value`` as a float; TypeError if it is not a real number."""
+    """``value`` as a float; TypeError if it is not a real number, ValueError beyond all floats."""
     if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
         raise TypeError(f"{op}: {name} must be a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{op}: {name} is an integer beyond all floats") from None
+
+
+def finite(value: Any, op: str, name: str, least: float = -math.inf) -> float:
+    """``number`` that is finite in float32; ValueError for another, and below ``least``."""
+    result = number(value, op, name)
+    if not max(least, -_FLOAT32_MAX) <= result <= _FLOAT32_MAX:
+        above = "" if least == -math.inf else f", at least {least:g}"
+        raise ValueError(f"{op}: {name} must be a finite float32 number{above}, got {result}")
+    return result
 
 
 def refuse(op: str, **options: Any) -> None:

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from striate.functional._arguments import integer, number
+from striate.functional._arguments import finite, integer, number
 
 # What is in a state, by its kind, in a subclass of somebody's own, too; `milestones` are counts,
 # and `best` a number or None. Of other names nothing is known.
@@ -70,11 +70,11 @@ def _like(own: Any, value: Any, op: str, name: str) -> Any:
     if name in COUNTS:
         return integer(value, op, name, COUNTS[name])
     if name in NUMBERS or (name == "best" and value is not None):
-        return _finite(value, op, name)
+        return finite(value, op, name)
     if name in PER_GROUP:
         if not isinstance(value, (list, tuple)) or len(value) != len(own):
             raise ValueError(f"{op}: {name} must be like {own}, got {value!r}")
-        return [_finite(v, op, name, least=0.0) for v in value]
+        return [finite(v, op, name, 0.0 if name == "base_lrs" else -math.inf) for v in value]
     if name == "milestones":
         if not isinstance(value, (list, tuple)):
             raise ValueError(f"{op}: {name} must be like {own}, got {value!r}")
@@ -82,14 +82,6 @@ def _like(own: Any, value: Any, op: str, name: str) -> Any:
     if name in FIXED and (value != own or type(value) is not type(own)):
         raise ValueError(f"{op}: {name} must be {own!r} as it is here, got {value!r}")
     return list(value) if isinstance(value, (list, tuple)) else value
-
-
-def _finite(value: Any, op: str, name: str, least: float = -math.inf) -> float:
-    result = number(value, op, name)
-    if not math.isfinite(result) or result < least:
-        above = "" if least == -math.inf else f" and at least {least:g}"
-        raise ValueError(f"{op}: {name} must be finite{above}, got {result}")
-    return result
 
 
 class LRScheduler(_Schedule):
@@ -120,10 +112,12 @@ class LRScheduler(_Schedule):
         try:
             rates = [self._lr(base, group) for base, group in zip(self.base_lrs, groups)]
         except OverflowError:
+            rates = [math.inf]
+        if not all(math.isfinite(rate) for rate in rates):
             raise ValueError(
                 f"{type(self).__name__}: the learning rate at step {self.last_epoch} is beyond all "
                 "numbers"
-            ) from None
+            )
         for group, rate in zip(groups, rates):
             group["lr"] = rate
         self._last_lr = rates

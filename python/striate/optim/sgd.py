@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from striate._device import copy_into, device_of, empty_like, ops, to
-from striate.functional._arguments import Array, number, refuse
+from striate.functional._arguments import Array, finite, refuse
 
 _RATES = ("lr", "momentum", "dampening", "weight_decay")
 # What schedules keep in a group, as in torch, so that it is saved with the optimiser.
@@ -222,11 +222,12 @@ def _is_parameter(value: Any) -> bool:
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
     """The options as floats and bools, which JSON can hold; ValueError for one out of range."""
     checked = dict(options)
-    for name in (*_RATES, *(_SCHEDULED & set(options))):
-        value = checked[name] = number(options[name], "SGD", name)
-        if not math.isfinite(value) or (value < 0 and name != "dampening"):
-            raise ValueError(f"SGD: {name} must be a finite number, at least 0, got {value}")
+    for name in (*_RATES, *sorted(_SCHEDULED & set(options))):
+        least = -math.inf if name == "dampening" else 0.0
+        checked[name] = finite(options[name], "SGD", name, least)
     for name in ("nesterov", "maximize"):
+        if options[name] not in (True, False):
+            raise TypeError(f"SGD: {name} must be True or False, got {options[name]!r}")
         checked[name] = bool(options[name])
     if checked["nesterov"] and (checked["momentum"] == 0 or checked["dampening"] != 0):
         raise ValueError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from striate._text import printable
 from striate.functional._arguments import number
 
 _NAMED = 3  # samples that could not be read are named up to this number
@@ -54,13 +55,18 @@ class Partial:
                 raise ValueError(f"its sums over the epoch: {name} must be finite, got {value}")
             setattr(partial, name, value)
         partial.seen = _count(description.get("seen", seen), seen)
-        partial.skipped = _count(description.get("skipped", 0), seen - partial.seen)
+        partial.skipped = _count(description.get("skipped", seen - partial.seen), seen)
+        if partial.seen + partial.skipped != seen:
+            raise ValueError(
+                f"it counts {partial.seen} samples that were read and {partial.skipped} that could "
+                f"not be, of {seen}"
+            )
         named = description.get("named", [])
         if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
             raise ValueError(f"the samples that could not be read must have names, got {named!r}")
         if len(named) > min(_NAMED, partial.skipped):
             raise ValueError("it names more samples than could not be read")
-        partial.named = list(named)
+        partial.named = [printable(name) for name in named]
         return partial
 
 

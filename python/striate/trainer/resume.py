@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +85,7 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
             if training is None
             else f"{path}: was written in a format that this version does not read"
         )
-    weights = {k: v.copy() for k, v in trainer.model.state_dict().items()}
-    optimizer = trainer.optimizer.state_dict()
-    options = [dict(group) for group in trainer.optimizer.param_groups]
+    put_back = _keep(trainer)
     schedule = None if trainer.schedule is None else trainer.schedule.state_dict()
     try:
         _check_settings(training["settings"], _settings(trainer))
@@ -107,13 +106,7 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
             trainer.schedule.load_state_dict(training["schedule"])
             _check_end(trainer, *counters[:2])
     except Exception as error:
-        trainer.model.load_state_dict(weights)
-        trainer.optimizer.load_state_dict(optimizer)
-        for group, old in zip(trainer.optimizer.param_groups, options):
-            group.clear()  # of options that only the file had, too
-            group.update(old)
-        if trainer.schedule is not None:
-            trainer.schedule.load_state_dict(schedule)
+        put_back()
         if isinstance(error, MemoryError):
             raise
         what = f"{error}" if isinstance(error, ValueError) else f"not whole, {error!r}"
@@ -129,6 +122,27 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
     ]
 
 
+def _keep(trainer: Trainer) -> Callable[[], None]:
+    """Keeps what ``restore`` changes; the result puts it back, unseen: it need not be of a kind
+    that a file may give.
+    """
+    weights = {k: v.copy() for k, v in trainer.model.state_dict().items()}
+    velocities = list(trainer.optimizer._velocities)
+    options = [dict(group) for group in trainer.optimizer.param_groups]
+    schedule = dict(getattr(trainer.schedule, "__dict__", {}))
+
+    def put_back() -> None:
+        trainer.model.load_state_dict(weights)
+        trainer.optimizer._velocities = velocities
+        for group, old in zip(trainer.optimizer.param_groups, options):
+            group.clear()  # of options that only the file had, too
+            group.update(old)
+        if trainer.schedule is not None:
+            vars(trainer.schedule).update(schedule)
+
+    return put_back
+
+
 def _check_end(trainer: Trainer, step: int, epoch: int) -> None:
     """Refuses a schedule whose count would be at its end before the run is."""
     schedule = trainer.schedule
@@ -137,11 +151,13 @@ def _check_end(trainer: Trainer, step: int, epoch: int) -> None:
     every = trainer.schedule_every
     total = trainer.epochs * (trainer.steps_per_epoch if every == "step" else 1)
     left = total - (step if every == "step" else epoch)
-    end = schedule.total_steps if isinstance(schedule, OneCycleLR) else LARGEST
+    end = LARGEST
+    if isinstance(schedule, OneCycleLR) and trainer.patience is None:  # which may end it before
+        end = schedule.total_steps
     if schedule.last_epoch + left > end:
         raise ValueError(
-            f"its schedule is at step {schedule.last_epoch} of {end}, but {left} {every}s are left "
-            "to do"
+            f"its schedule has come to {schedule.last_epoch} and ends at {end}, but {left} "
+            f"{every}s are left to do"
         )
 
 

@@ -323,6 +323,7 @@ class Trainer:
     def _finish(self) -> None:
         if self._best_weights:
             self.model.load_state_dict(self._best_weights)
+        check_weights(self)  # a checkpoint's may be anything
         self.model.eval()
         if self.out is not None:
             checkpoint.save(self.out / MODEL, self.model.state_dict(), self.description)
