@@ -91,7 +91,9 @@ def test_equals_torch(case: str) -> None:
         assert schedule.get_last_lr() == [group["lr"] for group in optimizer.param_groups]
         values.append(options(optimizer))
     assert len(np.unique(np.array(values), axis=0)) > 2  # it does something
-    # torch multiplies its last value; the closed form keeps what that loses near zero.
+    # torch multiplies its last value; the closed form keeps what that loses near zero. Behind the
+    # last step its linear cycle goes below 0.
+    expected = np.maximum(expected, 0)
     np.testing.assert_allclose(np.array(values), expected, rtol=1e-12, atol=1e-15)
 
 

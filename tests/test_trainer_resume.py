@@ -233,6 +233,20 @@ def test_a_run_of_options_that_no_file_may_say_stays_as_it_was(
     assert trainer.optimizer.param_groups[0]["lr"] == -0.5
 
 
+def test_a_linear_cycle_that_has_ended_resumes(tmp_path: Path) -> None:
+    def make() -> Trainer:
+        trainer = make_trainer(tmp_path)
+        trainer.schedule = lr_scheduler.OneCycleLR(
+            trainer.optimizer, 0.1, total_steps=36, anneal_strategy="linear"
+        )
+        return trainer
+
+    whole, again = make(), make()
+    whole.fit(samples())
+    again.fit(samples(), resume=tmp_path / "checkpoint.safetensors")
+    assert state(again) == state(whole)
+
+
 def test_a_cycle_that_patience_may_end_before_resumes(tmp_path: Path) -> None:
     def make(stop: int) -> Trainer:
         options: dict[str, Any] = {"schedule_every": "epoch", "val_fraction": 0.2, "patience": 1}

@@ -265,7 +265,8 @@ class OneCycleLR(LRScheduler):
         done = (step - start) / (end - start) if end != start else 1.0
         if self.cycle_momentum:
             group["momentum"] = self._anneal(group[momentum_from], group[momentum_to], done)
-        return self._anneal(group[lr_from], group[lr_to], done)
+        # Behind the last step of the cycle torch's linear phase goes on, below 0.
+        return max(0.0, self._anneal(group[lr_from], group[lr_to], done))
 
     def _anneal(self, start: float, end: float, done: float) -> float:
         if self.anneal_strategy == "linear":

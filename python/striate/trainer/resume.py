@@ -109,8 +109,9 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
         put_back()
         if isinstance(error, MemoryError):
             raise
-        what = f"{error}" if isinstance(error, ValueError) else f"not whole, {error!r}"
-        raise CheckpointError(f"{path}: {what}") from None
+        whole = "" if isinstance(error, ValueError) else "not whole: "
+        what = str(error) if isinstance(error, (ValueError, TypeError)) else repr(error)
+        raise CheckpointError(f"{path}: {whole}{what}") from None
     trainer.step, trainer.epoch, trainer.history, trainer._partial, trainer._best = counters
     trainer._best_weights = groups["best"]
     here = {"version": _core.__version__, "isa": _isa(trainer)}
