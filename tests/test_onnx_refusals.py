@@ -90,6 +90,12 @@ REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
                  r"its input must have 4 dimensions \(N, C, H, W\), got 3"),
     "weights that are given": (lambda: model([node("Conv", "x", "x")], ("N", 2, 3, 3)),
                                "its input 'x' must be constant, but is given to the model"),
+    "pads of a whole kernel": (
+        lambda: model([node("MaxPool", "x", kernel_shape=[2, 3], pads=[0, 0, 1, 3])]),
+        r"pads=\[0, 0, 1, 3\] must be below kernel_shape=\[2, 3\], as ONNX Runtime demands"),
+    "pads of a whole mean": (
+        lambda: model([node("AveragePool", "x", kernel_shape=[2, 3], pads=[2, 0, 0, 0])]),
+        r"pads=\[2, 0, 0, 0\] must be below kernel_shape=\[2, 3\]"),
     "storage_order": (lambda: model([node("MaxPool", "x", kernel_shape=[2, 2], storage_order=1)]),
                       "storage_order=1 is not supported"),
     "indices": (lambda: model([onnx.helper.make_node("MaxPool", ["x"], ["y", "i"],

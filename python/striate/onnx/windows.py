@@ -117,6 +117,16 @@ def _same(window: Window, value: float) -> SamePad2d:
     return SamePad2d(window.kernel, window.stride, window.upper, value)
 
 
+def _pool_window(op: Operation, dilation: Pair) -> Window:
+    window = _window(op, _kernel(op), dilation)
+    if window.pads is not None and any(p >= n for p, n in zip(window.pads, window.kernel * 2)):
+        op.refuse(
+            f"pads={list(window.pads)} must be below kernel_shape={list(window.kernel)}, as ONNX "
+            "Runtime demands: a window would see nothing but padding"
+        )
+    return window
+
+
 def _halves(window: Window) -> bool:
     """Whether no pad is above half of the kernel: what torch's pools, and so nn's, can do."""
     pads, (height, width) = window.pads, window.kernel
@@ -125,7 +135,7 @@ def _halves(window: Window) -> bool:
 
 def max_pool(op: Operation) -> None:
     _images(op)
-    window = _window(op, _kernel(op), _dilation(op))
+    window = _pool_window(op, _dilation(op))
     ceil_mode = op.flag("ceil_mode")
     if op.integer("storage_order", 0):
         op.refuse("storage_order=1 is not supported, nor are the indices that it concerns")
@@ -153,7 +163,7 @@ def max_pool(op: Operation) -> None:
 def average_pool(op: Operation) -> None:
     _images(op)
     dilation = _dilation(op) if op.version >= 19 else (1, 1)
-    window = _window(op, _kernel(op), dilation)
+    window = _pool_window(op, dilation)
     ceil_mode, count = op.flag("ceil_mode"), op.flag("count_include_pad")
     if window.pads is None and ceil_mode:
         op.refuse("ceil_mode=1 with auto_pad=SAME is not supported")
