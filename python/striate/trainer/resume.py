@@ -85,8 +85,8 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
             if training is None
             else f"{path}: was written in a format that this version does not read"
         )
-    put_back = _keep(trainer)
     schedule = None if trainer.schedule is None else trainer.schedule.state_dict()
+    put_back = _keep(trainer, schedule)
     try:
         _check_settings(training["settings"], _settings(trainer))
         groups: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}, "best": {}}
@@ -123,14 +123,13 @@ def restore(trainer: Trainer, path: Path) -> list[str]:
     ]
 
 
-def _keep(trainer: Trainer) -> Callable[[], None]:
-    """Keeps what ``restore`` changes; the result puts it back, unseen: it need not be of a kind
-    that a file may give.
+def _keep(trainer: Trainer, schedule: Any) -> Callable[[], None]:
+    """Keeps what ``restore`` changes, and the state of the ``schedule``; the result puts them back,
+    unseen: they need not be of a kind that a file may give.
     """
     weights = {k: v.copy() for k, v in trainer.model.state_dict().items()}
     velocities = list(trainer.optimizer._velocities)
     options = [dict(group) for group in trainer.optimizer.param_groups]
-    schedule = dict(getattr(trainer.schedule, "__dict__", {}))
 
     def put_back() -> None:
         trainer.model.load_state_dict(weights)
@@ -138,8 +137,10 @@ def _keep(trainer: Trainer) -> Callable[[], None]:
         for group, old in zip(trainer.optimizer.param_groups, options):
             group.clear()  # of options that only the file had, too
             group.update(old)
-        if trainer.schedule is not None:
+        if isinstance(trainer.schedule, (LRScheduler, ReduceLROnPlateau)):
             vars(trainer.schedule).update(schedule)
+        elif trainer.schedule is not None:  # a user's own
+            trainer.schedule.load_state_dict(schedule)
 
     return put_back
 
