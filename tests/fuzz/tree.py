@@ -47,7 +47,7 @@ def _change(value: Any, generator: random.Random) -> Any:
 
 def _near(number: float, generator: random.Random) -> float:
     by = generator.choice((1, -1, 2, 100, -number, number, 0.5))
-    return number + by
+    return number + by if abs(number) < 10**300 else -number  # which no float may be added to
 
 
 def _keys(parent: Any) -> Any:

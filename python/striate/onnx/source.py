@@ -125,6 +125,7 @@ def check(model: ModelProto, folder: Path | None, feeds: Mapping[str, ANY]) -> S
             _check_filled(node, tensors[node.input[0]])
     skeleton = _skeleton(model, tensors, feeds)
     try:
+        _check_vectors(shape_inference.infer_shapes(skeleton))  # without values
         if not all(info.type.tensor_type.HasField("shape") for info in graph.output):
             skeleton = shape_inference.infer_shapes(  # the checker wants them
                 skeleton, check_type=True, strict_mode=True, data_prop=True
@@ -133,6 +134,8 @@ def check(model: ModelProto, folder: Path | None, feeds: Mapping[str, ANY]) -> S
         inferred = shape_inference.infer_shapes(
             skeleton, check_type=True, strict_mode=True, data_prop=True
         )
+    except OnnxError:
+        raise
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         raise OnnxError(f"the model contradicts itself: {one_line(error)}") from None
     except (RuntimeError, ValueError, TypeError, DecodeError) as error:
@@ -191,13 +194,14 @@ def _skeleton(
     skeleton = ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)
     skeleton.opset_import.extend(model.opset_import)
     skeleton.graph.name = graph.name
-    skeleton.graph.output.extend(graph.output)
-    skeleton.graph.value_info.extend(graph.value_info)
+    skeleton.graph.output.extend(_open(info) for info in graph.output)
+    skeleton.graph.value_info.extend(_open(info) for info in graph.value_info)
     declared = {info.name: info for info in graph.input}
     for info in graph.input:
         if info.name in tensors:
             _same_type(info, tensors[info.name])
-        skeleton.graph.input.append(info)
+            info = _info(info.name, tensors[info.name])
+        skeleton.graph.input.append(_open(info))
     for name, tensor in tensors.items():
         external = tensor.data_location == TensorProto.EXTERNAL
         if _count(tensor) <= _SMALL and not external:
@@ -215,6 +219,18 @@ def _skeleton(
         else:
             skeleton.graph.node.append(node)
     return skeleton
+
+
+def _check_vectors(model: ModelProto) -> None:
+    """Refuses long vectors that nodes make, before onnx follows their values (see _open)."""
+    graph = model.graph
+    for info in (*graph.input, *graph.value_info, *graph.output):
+        dims = info.type.tensor_type.shape.dim
+        if len(dims) == 1 and dims[0].dim_value > _SMALL:
+            raise OnnxError(
+                f"{info.name!r} is a vector of {dims[0].dim_value} elements that is no weight; "
+                f"more than {_SMALL} are not supported"
+            )
 
 
 def _check_filled(node: NodeProto, tensor: TensorProto) -> None:
@@ -237,7 +253,16 @@ def _count(tensor: TensorProto) -> int:
 
 
 def _info(name: str, tensor: TensorProto) -> Any:
-    return onnx.helper.make_tensor_value_info(name, tensor.data_type, dims_of(tensor))
+    return _open(onnx.helper.make_tensor_value_info(name, tensor.data_type, dims_of(tensor)))
+
+
+def _open(info: Any) -> Any:
+    """``info`` without the length of a long vector, of whose elements onnx makes objects."""
+    dims = info.type.tensor_type.shape.dim
+    if len(dims) == 1 and dims[0].dim_value > _SMALL:
+        info = type(info).FromString(info.SerializeToString())
+        info.type.tensor_type.shape.dim[0].Clear()
+    return info
 
 
 def _same_type(info: Any, tensor: TensorProto) -> None:
