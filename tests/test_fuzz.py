@@ -36,6 +36,7 @@ def test_corpus(name: str) -> None:
             raise AssertionError(f"{path}: {error!r}") from error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["one-cycle", "plateau"])  # in an epoch, and with best weights
 def test_each_value_of_a_checkpoint_may_be_of_any_kind(kind: str) -> None:
     """The fuzzer changes several at a time; which of them it comes upon is chance."""
