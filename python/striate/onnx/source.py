@@ -225,11 +225,10 @@ def _check_vectors(model: ModelProto) -> None:
     """Refuses long vectors that nodes make, before onnx follows their values (see _open)."""
     graph = model.graph
     for info in (*graph.input, *graph.value_info, *graph.output):
-        dims = info.type.tensor_type.shape.dim
-        if len(dims) == 1 and dims[0].dim_value > _SMALL:
+        if length := _long(info):
             raise OnnxError(
-                f"{info.name!r} is a vector of {dims[0].dim_value} elements that is no weight; "
-                f"more than {_SMALL} are not supported"
+                f"{info.name!r} is a vector of {length} elements that is no weight; more than "
+                f"{_SMALL} are not supported"
             )
 
 
@@ -256,10 +255,15 @@ def _info(name: str, tensor: TensorProto) -> Any:
     return _open(onnx.helper.make_tensor_value_info(name, tensor.data_type, dims_of(tensor)))
 
 
+def _long(info: Any) -> int:
+    """The length of a vector that is long; 0 of what is not."""
+    dims = info.type.tensor_type.shape.dim
+    return int(dims[0].dim_value) if len(dims) == 1 and dims[0].dim_value > _SMALL else 0
+
+
 def _open(info: Any) -> Any:
     """``info`` without the length of a long vector, of whose elements onnx makes objects."""
-    dims = info.type.tensor_type.shape.dim
-    if len(dims) == 1 and dims[0].dim_value > _SMALL:
+    if _long(info):
         info = type(info).FromString(info.SerializeToString())
         info.type.tensor_type.shape.dim[0].Clear()
     return info
