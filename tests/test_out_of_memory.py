@@ -101,19 +101,36 @@ def test_memory_ends_while_training(tmp_path: Path) -> None:
 
 
 @LINUX
-def test_a_batch_that_is_too_large_is_a_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        pytest.param(
+            ("train", "lenet5", "--batch-size", "60000"),
+            r".* at step 1 \(epoch 1\); a smaller batch size may help",
+            id="a batch",
+        ),
+        pytest.param(
+            ("summary", "lenet5", "--num-classes", "2147483647"),
+            r"Unable to allocate 672. GiB for an array with shape \(2147483647, 84\) .*",
+            id="a layer",
+        ),
+        pytest.param(
+            ("summary", "lenet5", "--input", "1x99999x99999"),
+            r"Unable to allocate 37.3 GiB for an array with shape \(1, 1, 99999, 99999\) .*",
+            id="an image",
+        ),
+    ],
+)
+def test_what_is_too_large_is_a_sentence(
+    tmp_path: Path, words: tuple[str, ...], sentence: str
+) -> None:
     """The command line, with MNIST and 400 MB."""
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import striate.trainer\n"
         "from striate.cli import main; from test_out_of_memory import memory_limit\n"
         "with memory_limit(400 << 20): sys.exit(main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", code, str(ROOT / "tests"), "train", "lenet5",
-               "--batch-size", "60000", "--out", str(tmp_path / "run")]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, str(ROOT / "tests"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert re.fullmatch(
-        r"striate: error: not enough memory: .* at step 1 \(epoch 1\); a smaller batch size may "
-        r"help\n",
-        done.stderr,
-    )
+    assert re.fullmatch(rf"striate: error: not enough memory: {sentence}\n", done.stderr)
