@@ -6,6 +6,7 @@ import importlib
 import random
 import resource
 import sys
+import tracemalloc
 from collections.abc import Callable
 
 import atheris
@@ -34,6 +35,7 @@ def main() -> None:
             return bent[:most] if bent else bytes(atheris.Mutate(data, most))
 
         options["custom_mutator"] = mutate
+    tracemalloc.start()  # for good: each stop would leave kilobytes behind, gigabytes in an hour
     # To merge corpora libFuzzer starts itself again, by the first of its arguments.
     arguments = [f"{sys.executable} -m fuzz {name}", *sys.argv[1:]]
     atheris.Setup(arguments, lambda data: limits.run(target, data), **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -39,18 +40,30 @@ def run(target: ModuleType, data: bytes) -> None:
     """
     allowed = target.memory(data) + _SLACK
     before = _forget_peak()
-    tracemalloc.start()
-    try:
+    with _tracing():
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
         target.check(data)
-        traced = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+        traced = tracemalloc.get_traced_memory()[1] - held
     resident = _peak() - before
     if max(traced, resident) > allowed:
         raise TooMuchMemoryError(
             f"{len(data)} bytes took {traced >> 20} MiB of Python's and NumPy's memory and "
             f"{resident >> 20} MiB of resident memory, but justify {allowed >> 20}"
         )
+
+
+@contextlib.contextmanager
+def _tracing() -> Iterator[None]:
+    """Traces memory for a while, or goes on with that."""
+    if tracemalloc.is_tracing():
+        yield
+        return
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
 
 
 def _forget_peak() -> int:
