@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # Runs the fuzzers of tests/fuzz under atheris, two at a time; fails where one finds something.
 #
-#     scripts/fuzz.sh [--seconds 60] [--timeout 10] [--keep DIR] [TARGET ...]
+#     scripts/fuzz.sh [--seconds 60] [--timeout 10] [--seed N] [--keep DIR] [TARGET ...]
 #
-# --seconds: of each target; --timeout: of one input, more where the machine is busy. --keep: a
+# --seconds: of each target; --timeout: of one input, more where the machine is busy. --seed: the same
+# code meets the same inputs in the same order, as far as time lets it; else others every time. --keep: a
 # folder where inputs that reach something new are kept, and read from the next time (a run of an
 # hour; scripts/fuzz.sh --merge DIR then makes tests/fuzz/corpus of it).
 # An input that fails lies in build/fuzz: to see it fail again, python -m fuzz TARGET FILE with
 # tests/ on PYTHONPATH; once it is mended it belongs into tests/fuzz/corpus/TARGET, by a name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-seconds=60 timeout=10 keep="" merge=""
+seconds=60 timeout=10 seed="" keep="" merge=""
 while [[ "${1:-}" == --* ]]; do
   case "$1" in
     --seconds) seconds=$2 ;;
     --timeout) timeout=$2 ;;
+    --seed) seed=$2 ;;
     --keep) keep=$2 ;;
     --merge) merge=$2 ;;
     *) echo "fuzz.sh: unknown option $1" >&2; exit 2 ;;
@@ -30,6 +32,10 @@ trap 'rm -rf "$work"' EXIT
 export TMPDIR="$work"
 mkdir -p build/fuzz
 options=(-timeout="$timeout" -rss_limit_mb=4096 -max_len=20000 -verbosity=1)
+if [ -n "$seed" ]; then
+  options+=(-seed="$seed")
+  export PYTHONHASHSEED=0
+fi
 
 # shellcheck disable=SC2317,SC2329  # both are called by the name in $task
 merge() { # writes the smallest files that reach all that those in $merge reach

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import json
 import random
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,6 +62,12 @@ def test_each_value_of_a_checkpoint_may_be_of_any_kind(kind: str) -> None:
                 target.resume(path, kind)
             except Exception as error:
                 raise AssertionError(f"{key!r} is {value!r}: {error!r}") from error
+
+
+def test_each_fuzzer_has_its_hour_a_week() -> None:
+    workflow = (CORPUS.parents[2] / ".github/workflows/fuzz.yml").read_text()
+    (targets,) = re.findall(r"target: \[(.*)\]", workflow)
+    assert tuple(targets.split(", ")) == TARGETS
 
 
 def test_any_model_can_be_mutated() -> None:

@@ -90,7 +90,8 @@ def _mutate_npz(data: bytes, generator: random.Random, bend: Callable[[bytes], b
             for i, name in enumerate(source.namelist()):
                 with source.open(name) as member:
                     content = member.read(1 << 16)
-                to.writestr(name, bend(content) if i == chosen else content)
+                content = bend(content) if i == chosen else content
+                to.writestr(zipfile.ZipInfo(name), content, kind)  # not of the time it is now
     except Exception:  # zipfile raises anything
         return b""
     return packed.getvalue()
