@@ -3,10 +3,10 @@
 #
 #     scripts/fuzz.sh [--seconds 60] [--timeout 10] [--seed N] [--keep DIR] [TARGET ...]
 #
-# --seconds: of each target; --timeout: of one input, more where the machine is busy. --seed: the same
-# code meets the same inputs in the same order, as far as time lets it; else others every time. --keep: a
-# folder where inputs that reach something new are kept, and read from the next time (a run of an
-# hour; scripts/fuzz.sh --merge DIR then makes tests/fuzz/corpus of it).
+# --seconds: of each target; --timeout: of one input, more where the machine is busy. --seed: the
+# same code in the same folder meets the same inputs; else others every time. --keep: a folder where
+# inputs that reach something new are kept, and read from the next time (a run of an hour;
+# scripts/fuzz.sh --merge DIR then makes tests/fuzz/corpus of it).
 # An input that fails lies in build/fuzz: to see it fail again, python -m fuzz TARGET FILE with
 # tests/ on PYTHONPATH; once it is mended it belongs into tests/fuzz/corpus/TARGET, by a name.
 set -euo pipefail
@@ -32,16 +32,18 @@ trap 'rm -rf "$work"' EXIT
 export TMPDIR="$work"
 mkdir -p build/fuzz
 options=(-timeout="$timeout" -rss_limit_mb=4096 -max_len=20000 -verbosity=1)
-if [ -n "$seed" ]; then
-  options+=(-seed="$seed")
+fuzzer=(python -W ignore -m fuzz)
+if [ -n "$seed" ]; then # nothing by the clock, by hashes, or by the addresses of objects
+  options+=(-seed="$seed" -reload=0)
   export PYTHONHASHSEED=0
+  fuzzer=(setarch -R "${fuzzer[@]}")
 fi
 
 # shellcheck disable=SC2317,SC2329  # both are called by the name in $task
 merge() { # writes the smallest files that reach all that those in $merge reach
   local target=$1 name
   mkdir -p "$work/$target"
-  python -W ignore -m fuzz "$target" "${options[@]}" -set_cover_merge=1 "$work/$target" \
+  "${fuzzer[@]}" "$target" "${options[@]}" -set_cover_merge=1 "$work/$target" \
     "tests/fuzz/corpus/$target" "$merge/$target" &> "$work/$target.log"
   for name in tests/fuzz/corpus/"$target"/*; do # what libFuzzer named, not what a person did
     if [[ "$(basename "$name")" =~ ^[0-9a-f]{40}$ ]]; then rm "$name"; fi
@@ -51,11 +53,12 @@ merge() { # writes the smallest files that reach all that those in $merge reach
 
 # shellcheck disable=SC2317,SC2329
 fuzz() { # one target, and one line about it
-  local target=$1 log="$work/$1.log" new="${keep:-$work}/$1" code=0
+  local target=$1 log="$work/$1.log" new="${keep:-$work}/$1" code=0 inputs
   mkdir -p "$new"
-  python -W ignore -m fuzz "$target" "${options[@]}" -max_total_time="$seconds" \
+  inputs=$(find "tests/fuzz/corpus/$target" -type f | LC_ALL=C sort | paste -sd,)  # not as a disk has them
+  "${fuzzer[@]}" "$target" "${options[@]}" -max_total_time="$seconds" \
     -artifact_prefix="build/fuzz/$target-" -print_final_stats=1 \
-    "$new" "tests/fuzz/corpus/$target" &> "$log" || code=$?
+    -seed_inputs="$inputs" "$new" &> "$log" || code=$?
   if [ "$code" -ne 0 ]; then
     grep -Ev '^(#|INFO|WARNING)' "$log" | tail -n 60
     echo "$target: FAILED ($code)"
