@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import threading
 from itertools import pairwise
 from typing import Any
@@ -115,6 +116,30 @@ def test_any_shapes(
     for p, g in gradients:
         close(g, expected[id(p)])
     close(model.apply(x, training=False, save=False)[0], y)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: nn.Conv2d(2, 3, 3, padding=1), lambda: nn.MaxPool2d(3, 2, 1),
+    lambda: nn.AvgPool2d(3, 2, 1), lambda: nn.AdaptiveAvgPool2d(2),
+    lambda: nn.LocalResponseNorm(3), lambda: nn.Linear(4, 3), nn.Flatten, nn.ReLU, nn.Tanh,
+    lambda: nn.Softmax(1), lambda: nn.Dropout(0.5), lambda: nn.ConstantPad2d(1, 0.5),
+])  # fmt: skip
+def test_arrays_without_elements(make: Any) -> None:
+    """What the layer says of them is what its plan says, in both directions."""
+    layer = make()
+    model = nn.Sequential(layer)
+    for shape in ((0, 2, 4, 4), (2, 0, 4, 4), (2, 2, 0, 4), (2, 2, 4, 0)):
+        x = np.zeros(shape, np.float32)
+        try:
+            y, saved = layer.apply(x, training=True, save=True)
+        except ValueError as refused:
+            for training in (False, True):
+                with pytest.raises(ValueError, match=re.escape(str(refused))):
+                    model.train(training)(x)
+            continue
+        dx, _ = layer.grad(y, saved, True)
+        assert model.eval()(x).shape == model.train()(x).shape == y.shape
+        assert model.backward(y).shape == dx.shape == shape
 
 
 def test_fusion() -> None:

@@ -23,6 +23,7 @@ void powers(float* y, const float* d, int64_t n, double beta) {
 // body(offset of the tile in an array, its places, three pieces of scratch) for all tiles.
 template <class Body>
 void for_tiles(const LocalResponseNorm& s, const Body& body) {
+  if (s.N * s.C * s.L == 0) return;
   const int64_t tiles = (s.L + kLrnTile - 1) / kLrnTile;
   const int64_t tile = s.C * lrn_pitch(std::min(kLrnTile, s.L));  // floats
   parallel_for(s.N * tiles, std::max<int64_t>(1, (int64_t{16} << 10) / tile),
