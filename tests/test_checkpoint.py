@@ -113,6 +113,9 @@ def corruptions(data: bytes) -> dict[str, bytes]:
     beyond = {**header, name: {**header[name], "data_offsets": [0, 2**40]}}
     shape = {**header, name: {**header[name], "shape": [2**31, 2**31]}}
     dtype = {**header, name: {**header[name], "dtype": "F64"}}
+    size = {**header, "a": {"dtype": "F32", "shape": [0, 2**53, 2**53], "data_offsets": [0, 0]}}
+    deep = {**header, name: {**header[name], "shape": [1] * 90 + header[name].get("shape", [])}}
+    listed = {**header, name: {**header[name], "dtype": {"F32": None}}}
 
     def described(description: str) -> bytes:
         return sealed(header, body, f', "arrays": {sums}, "description": {description}}}')
@@ -127,6 +130,10 @@ def corruptions(data: bytes) -> dict[str, bytes]:
         "another dtype": with_header(dtype, body),
         "not a dict": with_header([1, 2], body),
         "text": b"hello " * 100,
+        "a size of nothing": with_header(size, body),
+        "too many dimensions": with_header(deep, body),
+        "an entry that is a list": with_header({**header, name: list(header[name].values())}, body),
+        "a dtype that is an object": with_header(listed, body),
         "another program's": with_header(header, body),
         "no checksum": with_header({**header, "__metadata__": {"striate": "{}"}}, body),
         "description is not JSON": sealed(header, body, ""),

@@ -193,15 +193,25 @@ def _read_arrays(path: Path, file: BufferedReader, header: bytes) -> dict[str, n
     arrays: dict[str, npt.NDArray[Any]] = {}
     entries = json.loads(header[8:])
     for name in sorted(entries.keys() - {"__metadata__"}):
-        entry = entries[name]
-        if entry["dtype"] not in _DTYPES:
-            raise CheckpointError(f"{path}: {name} is {entry['dtype']}, of which NumPy has none")
-        array = np.empty(entry["shape"], _DTYPES[entry["dtype"]])
-        file.seek(len(header) + entry["data_offsets"][0])
+        array, begin = _room(path, name, entries[name])
+        file.seek(len(header) + begin)
         if file.readinto(_bytes_of(array)) != array.nbytes:
             raise CheckpointError(f"{path}: not a whole safetensors file ({name} is cut off)")
         arrays[name] = array
     return arrays
+
+
+def _room(path: Path, name: str, entry: Any) -> tuple[npt.NDArray[Any], int]:
+    """(the array that an entry of the header describes, unfilled; where its bytes begin)."""
+    try:
+        kind, shape, (begin, _) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if kind in _DTYPES:
+            return np.empty(shape, _DTYPES[kind]), begin
+    except (TypeError, ValueError) as error:
+        # safetensors also takes lists and objects for what its format names, and what holds no
+        # element may be of any size.
+        raise CheckpointError(f"{path}: {name} cannot be an array ({error})") from None
+    raise CheckpointError(f"{path}: {name} is {kind}, of which NumPy has none")
 
 
 def _checked_description(

@@ -70,8 +70,10 @@ def _check_size(name: Any, arguments: Any, held: int) -> None:
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise TypeError(f"its model must be a name with arguments, got {name!r}, {arguments!r}")
     fixed, each = _NUMBERS.get(name, (0, 1))
-    classes = arguments.get("num_classes", 0)
-    if isinstance(classes, (int, float)) and fixed + each * classes > held:
+    classes = arguments.get("num_classes", 1)
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
+        raise ValueError(f"num_classes must be an integer above 0, got {classes!r}")
+    if fixed + each * classes > held:
         raise ValueError(f"{name} with {classes} classes needs {fixed + each * classes} numbers, "
                          f"but the file holds {held}")  # fmt: skip
 
