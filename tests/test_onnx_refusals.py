@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +157,16 @@ REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: model([node("AveragePool", "x", kernel_shape=[2, 2], auto_pad="SAME_UPPER",
                             strides=[2, 2], ceil_mode=1)]),
         "ceil_mode=1 with auto_pad=SAME is not supported"),
+    **{
+        f"{kind} of {size} and SAME": (
+            lambda kind=kind, kernel=kernel: model(
+                [node(kind, "x", kernel_shape=kernel, auto_pad="SAME_LOWER", strides=[1, 2])],
+                result=("N", 2, 4, 2)),
+            r"kernel_shape=\[.*\] with strides and auto_pad=SAME is not supported above 255: the "
+            "padding would be as large, whatever the image")
+        for kind in ("MaxPool", "AveragePool")
+        for size, kernel in (("256", [2, 256]), ("a billion", [10**9, 1]))
+    },
 }  # fmt: skip
 
 
@@ -225,13 +236,85 @@ def test_lies(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_long_vectors_are_refused_before_onnx_follows_their_values() -> None:
-    """An object for each of their elements took gigabytes; those of the file may be long."""
-    of = "is a vector of 4194304 elements that is no weight; more than 1024 are not supported"
-    shaped = [node("Reshape", "x", "s", to="v"), node("Add", "v", "b")]
-    weights = {"s": np.array([2**22]), "b": np.ones(1, F4)}
-    with pytest.raises(OnnxError, match=f"'v' {of}"):
-        build(model(shaped, ("N", 2), weights))
+FEW = {"s": np.array([2**30])}  # a shape that asks for much
+MUCH: dict[str, tuple[Callable[[], Any], str]] = {
+    "a shape that nodes add": (
+        lambda: bare([node("Add", "s", "s", to="t"), node("Reshape", "x", "t", to="v"),
+                      node("Add", "v", "v")], FEW),
+        r"node 't' \(Add\): all its inputs are constant"),
+    "a shape that nodes join": (
+        lambda: bare([node("Concat", "s", to="t", axis=0), node("ConstantOfShape", "t", to="v"),
+                      node("Add", "v", "x")], FEW),
+        r"node 't' \(Concat\): its input 's' must depend on the model's input"),
+    "a vector by a shape": (
+        lambda: bare([node("ConstantOfShape", "s", to="v"), node("Add", "x", "v")], FEW,
+                     [1, 2**30]),
+        "asks for more than 16777216 bytes"),
+    "a matrix of adaptive pooling": (
+        lambda: bare([node("ConstantOfShape", "s", to="r", value=ONES),
+                      node("MatMul", "x", "c", to="t"), node("MatMul", "r", "t")],
+                     {"s": np.array([2**22, 1]), "c": np.ones((1, 1), F4)}, [1, 1, 1, 1]),
+        "the left operand must be the data"),
+    "adaptive pooling of nothing": (
+        lambda: bare([node("MatMul", "x", "c", to="t"), node("MatMul", "r", "t")],
+                     {"c": np.ones((2, 1), F4), "r": np.zeros((3, 0), F4)}, [1, 1, 0, 2]),
+        "the left operand must be the data"),
+    "a Constant that writes nothing": (
+        lambda: bare([onnx.NodeProto(op_type="Constant", attribute=[onnx.helper.make_attribute(
+                          "value", TensorProto(data_type=1, dims=[2000], name="q"))]),
+                      node("Relu", "x")]),
+        r"node '' \(Constant\): a Constant has no input and one output"),
+    "dimensions of an input": (
+        lambda: bare([node("Relu", "x")], shape=[1] * 65),
+        "'x' has 65 dimensions; at most 64 are supported"),
+    "dimensions of a weight": (
+        lambda: bare([node("Add", "x", "w")], {"w": np.ones(1, F4)}, dims=[1] * 65),
+        "the tensor 'w' has 65 dimensions; at most 64 are supported"),
+    "entries of a shape": (
+        lambda: bare([node("Reshape", "x", "s")], {"s": np.ones(65, np.int64)}),
+        "'s' has 65 entries; at most 64 are supported"),
+    "entries of a shape in a node": (
+        lambda: bare([node("Constant", to="s", value_ints=[1] * 65), node("Reshape", "x", "s")]),
+        "'s' has 65 entries; at most 64 are supported"),
+}  # fmt: skip
+ONES = numpy_helper.from_array(np.ones(1, F4))
+
+
+def bare(
+    nodes: list[Any],
+    weights: dict[str, np.ndarray] | None = None,
+    shape: list[int] | None = None,
+    dims: list[int] | None = None,
+) -> Any:
+    """A model whose shapes nobody has inferred; its first weight may lie about its own."""
+    tensors = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
+    if dims is not None:
+        tensors[0].ClearField("dims")
+        tensors[0].dims.extend(dims)
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes, "test", [info("x", 1, shape or ["N", 2])], [info("y", 1, None)], tensors
+    )
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+@pytest.mark.parametrize("name", MUCH)
+def test_what_asks_for_much_is_refused_at_once(name: str) -> None:
+    make, message = MUCH[name]
+    made = make()
+    tracemalloc.start()
+    began = time.process_time()
+    try:
+        with pytest.raises(OnnxError, match=message):
+            build(made)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+        assert time.process_time() - began < 5
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_weight_may_be_a_vector() -> None:
     long = [node("Identity", "b", to="c"), node("Add", "x", "c")]
     graph = build(model(long, ("N", 5000), {"b": np.arange(5000, dtype=F4)}))
     np.testing.assert_array_equal(graph(np.zeros((1, 5000), F4))[0], np.arange(5000))

@@ -136,3 +136,13 @@ def test_gradients_of_layers_that_only_an_import_makes(float64: None, name: str)
     dx, _ = layer.grad(dy, saved, True)
     numeric = finite_differences(lambda: float((layer.apply(x, True, False)[0] * dy).sum()), x)
     np.testing.assert_allclose(dx, numeric, atol=5e-7, rtol=1e-5)
+
+
+def test_a_window_that_does_not_fit_is_a_sentence_before_it_is_made() -> None:
+    layer = layers.AveragePool((2, 2**31 - 1), (1, 1), (0, 1, 0, 0), (1, 2), False, False, False)
+    message = (
+        r"AveragePool: kernel=\(2, 2147483647\) with dilation=\(1, 2\) does not fit an image with "
+        "5 elements along axis 3, padded by 1 and 0"
+    )
+    with pytest.raises(ValueError, match=message):
+        layer.apply(draw("fit", (1, 1, 4, 5)))

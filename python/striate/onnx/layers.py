@@ -154,6 +154,11 @@ class AveragePool(Layer):
             return *same_pads(size, kernel, stride, self.upper), 0
         before, after = self.pads[axis], self.pads[axis + 2]
         room = size + before + after - (dilation * (kernel - 1) + 1)
+        if room < 0:
+            raise ValueError(
+                f"AveragePool: kernel={self.kernel} with dilation={self.dilation} does not fit an "
+                f"image with {size} elements along axis {axis + 2}, padded by {before} and {after}"
+            )
         if not self.ceil_mode or room % stride == 0:
             return before, after, 0
         windows = -(-room // stride) + 1
@@ -216,11 +221,9 @@ def pooling_matrix(size: int, windows: int) -> Array:
 
     Column p averages the elements from floor(p size / windows) up to ceil((p + 1) size / windows).
     """
-    matrix = np.zeros((size, windows), np.float32)
-    for p in range(windows):
-        begin, end = p * size // windows, -(-(p + 1) * size // windows)
-        matrix[begin:end, p] = 1 / (end - begin)
-    return matrix
+    p, i = np.arange(windows), np.arange(size)[:, np.newaxis]
+    begin, end = p * size // windows, -(-(p + 1) * size // windows)
+    return np.where((begin <= i) & (i < end), 1 / (end - begin), 0).astype(np.float32)
 
 
 def _planes(op: str, x: Any) -> Array:

@@ -12,7 +12,7 @@ from striate.functional._arguments import Array
 from striate.nn.layer import Layer, Parameter
 from striate.onnx.errors import NotConstant, OnnxError
 from striate.onnx.source import Shape, label
-from striate.onnx.tensors import ANY, attribute_value
+from striate.onnx.tensors import ANY, MOST_AXES, attribute_value
 
 if TYPE_CHECKING:
     from striate.onnx.importer import Importer
@@ -127,6 +127,8 @@ class Operation:
             self.refuse(
                 f"{name!r} must be a list of int64, got {array.dtype} of shape {array.shape}"
             )
+        if array.size > MOST_AXES:
+            self.refuse(f"{name!r} has {array.size} entries; at most {MOST_AXES} are supported")
         return tuple(int(n) for n in array)
 
     def shape(self, index: int = 0) -> Shape | None:

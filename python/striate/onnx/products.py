@@ -9,6 +9,8 @@ from striate.functional._arguments import Array
 from striate.onnx.layers import pooling_matrix
 from striate.onnx.operation import Operation
 
+_LARGEST_IMAGE = 4096  # rows, and columns, up to which a product is looked at for adaptive pooling
+
 
 def gemm(op: Operation) -> None:
     """alpha A B + beta C as a Linear: A the data, B and C constant, alpha and beta in them."""
@@ -76,6 +78,8 @@ def _adaptive_pooling(op: Operation, columns: Array) -> bool:
         return False
     rows = other.weights(0)
     if len(shape) != 4 or rows.ndim != 2 or rows.shape[1] != shape[2]:
+        return False
+    if not all(0 < n <= _LARGEST_IMAGE for n in rows.shape + columns.shape):
         return False
     if not np.array_equal(rows.T, pooling_matrix(*rows.T.shape)):
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,11 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, NodeProto, TensorProto, checker, defs, shape_inference
 
 from striate.onnx.errors import OnnxError, one_line
-from striate.onnx.tensors import ANY, MOST, dims_of, to_array, type_name
+from striate.onnx.tensors import ANY, MOST_AXES, dims_of, to_array, type_name
 
 Shape: TypeAlias = "tuple[int | None, ...]"
 
 _LARGEST = 2**31 - 1  # protobuf's messages
-_SMALL = 1024  # elements of a tensor that shape inference gets to see: shapes, ratios
 
 # The operators that Striate reads, and the opsets which defined them as it reads them. A later
 # opset that leaves an operator as it was is fine; one that changes it is refused until looked at.
@@ -120,20 +118,18 @@ def check(model: ModelProto, folder: Path | None, feeds: Mapping[str, ANY]) -> S
         raise OnnxError(
             f"the model has {len(names)} outputs, {names}; only models with one are supported"
         )
-    for node in graph.node:
-        if node.op_type == "ConstantOfShape" and node.input and node.input[0] in tensors:
-            _check_filled(node, tensors[node.input[0]])
+    for info in (*graph.input, *graph.value_info, *graph.output):
+        rank = len(info.type.tensor_type.shape.dim)
+        if rank > MOST_AXES:
+            raise OnnxError(
+                f"{info.name!r} has {rank} dimensions; at most {MOST_AXES} are supported"
+            )
     skeleton = _skeleton(model, tensors, feeds)
     try:
-        _check_vectors(shape_inference.infer_shapes(skeleton))  # without values
         if not all(info.type.tensor_type.HasField("shape") for info in graph.output):
-            skeleton = shape_inference.infer_shapes(  # the checker wants them
-                skeleton, check_type=True, strict_mode=True, data_prop=True
-            )
+            skeleton = _inferred(skeleton)  # the checker wants them
         checker.check_model(skeleton)
-        inferred = shape_inference.infer_shapes(
-            skeleton, check_type=True, strict_mode=True, data_prop=True
-        )
+        inferred = _inferred(skeleton)
     except OnnxError:
         raise
     except (checker.ValidationError, shape_inference.InferenceError) as error:
@@ -189,59 +185,67 @@ def _versions(model: ModelProto) -> dict[str, int]:
 def _skeleton(
     model: ModelProto, tensors: Mapping[str, TensorProto], feeds: Mapping[str, ANY]
 ) -> ModelProto:
-    """The model with inputs in the place of its large tensors, so that checks copy no weights."""
+    """The model with inputs in the place of its large tensors, so that checks copy no weights.
+
+    What is no larger than a shape may be one, which shape inference wants to see.
+    """
     graph = model.graph
     skeleton = ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)
     skeleton.opset_import.extend(model.opset_import)
     skeleton.graph.name = graph.name
-    skeleton.graph.output.extend(_open(info) for info in graph.output)
-    skeleton.graph.value_info.extend(_open(info) for info in graph.value_info)
+    skeleton.graph.output.extend(graph.output)
+    skeleton.graph.value_info.extend(graph.value_info)
     declared = {info.name: info for info in graph.input}
     for info in graph.input:
         if info.name in tensors:
             _same_type(info, tensors[info.name])
             info = _info(info.name, tensors[info.name])
-        skeleton.graph.input.append(_open(info))
+        skeleton.graph.input.append(info)
     for name, tensor in tensors.items():
         external = tensor.data_location == TensorProto.EXTERNAL
-        if _count(tensor) <= _SMALL and not external:
+        if _count(tensor) <= MOST_AXES and not external:
             skeleton.graph.initializer.append(tensor)
         elif name not in declared:
             skeleton.graph.input.append(_info(name, tensor))
     for name, array in feeds.items():
-        if array.size <= _SMALL and name in declared and array.dtype.kind in "ib":
+        if array.size <= MOST_AXES and name in declared and array.dtype.kind in "ib":
             skeleton.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     for node in graph.node:
-        value = next((a.t for a in node.attribute if a.name == "value"), None)
-        if node.op_type == "Constant" and value is not None and _count(value) > _SMALL:
-            for output in node.output:
-                skeleton.graph.input.append(_info(output, value))
-        else:
+        large = _large(node)
+        if large is None:
             skeleton.graph.node.append(node)
+        else:
+            skeleton.graph.input.append(large)
     return skeleton
 
 
-def _check_vectors(model: ModelProto) -> None:
-    """Refuses long vectors that nodes make, before onnx follows their values (see _open)."""
-    graph = model.graph
-    for info in (*graph.input, *graph.value_info, *graph.output):
-        if length := _long(info):
-            raise OnnxError(
-                f"{info.name!r} is a vector of {length} elements that is no weight; more than "
-                f"{_SMALL} are not supported"
-            )
+def _large(node: NodeProto) -> Any:
+    """What a Constant writes if that is too large for a shape; None of any other node."""
+    if node.op_type != "Constant" or len(node.attribute) != 1:
+        return None
+    (attribute,) = node.attribute
+    if attribute.name == "value":
+        info = _info("", attribute.t)
+        count = _count(attribute.t)
+    elif attribute.name in ("value_ints", "value_floats"):
+        count = max(len(attribute.ints), len(attribute.floats))
+        kind = TensorProto.INT64 if attribute.name == "value_ints" else TensorProto.FLOAT
+        info = onnx.helper.make_tensor_value_info("", kind, [count])
+    else:
+        return None
+    if count <= MOST_AXES:
+        return None
+    if len(node.output) != 1 or node.input or not node.output[0]:  # which onnx does not see
+        raise OnnxError(f"{label(node)}: a Constant has no input and one output")
+    info.name = node.output[0]
+    return info
 
 
-def _check_filled(node: NodeProto, tensor: TensorProto) -> None:
-    """Refuses a ConstantOfShape before onnx infers shapes, and holds all of it to do so."""
-    if tensor.data_type != TensorProto.INT64 or tensor.data_location == TensorProto.EXTERNAL:
-        return
-    if _count(tensor) <= _SMALL:
-        shape = tuple(to_array(tensor, None).ravel().tolist())
-        if math.prod(max(1, n) for n in shape) > MOST:
-            raise OnnxError(
-                f"{label(node)}: the shape {shape} asks for more than {MOST} bytes in all"
-            )
+def _inferred(model: ModelProto) -> ModelProto:
+    """With the shapes that onnx infers, from constants, too, but not from what nodes make of them:
+    it would hold an object for each element of any vector (data_prop).
+    """
+    return shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
 
 
 def _count(tensor: TensorProto) -> int:
@@ -252,21 +256,7 @@ def _count(tensor: TensorProto) -> int:
 
 
 def _info(name: str, tensor: TensorProto) -> Any:
-    return _open(onnx.helper.make_tensor_value_info(name, tensor.data_type, dims_of(tensor)))
-
-
-def _long(info: Any) -> int:
-    """The length of a vector that is long; 0 of what is not."""
-    dims = info.type.tensor_type.shape.dim
-    return int(dims[0].dim_value) if len(dims) == 1 and dims[0].dim_value > _SMALL else 0
-
-
-def _open(info: Any) -> Any:
-    """``info`` without the length of a long vector, of whose elements onnx makes objects."""
-    if _long(info):
-        info = type(info).FromString(info.SerializeToString())
-        info.type.tensor_type.shape.dim[0].Clear()
-    return info
+    return onnx.helper.make_tensor_value_info(name, tensor.data_type, dims_of(tensor))
 
 
 def _same_type(info: Any, tensor: TensorProto) -> None:

@@ -13,6 +13,7 @@ from onnx import AttributeProto, TensorProto, checker, external_data_helper, num
 from striate.onnx.errors import OnnxError, one_line
 
 ANY = npt.NDArray[Any]
+MOST_AXES = 64  # what NumPy's arrays may have
 MOST = 2**24  # bytes that a file may ask for by ConstantOfShape without holding them
 
 # Weights are float32; the others are shapes, ratios and flags.
@@ -36,6 +37,11 @@ def type_name(data_type: int) -> str:
 
 
 def dims_of(tensor: TensorProto) -> tuple[int, ...]:
+    if len(tensor.dims) > MOST_AXES:
+        raise OnnxError(
+            f"the tensor {tensor.name!r} has {len(tensor.dims)} dimensions; at most {MOST_AXES} "
+            "are supported"
+        )
     dims = tuple(tensor.dims)
     if any(n < 0 for n in dims) or math.prod(dims) >= 2**31:
         raise OnnxError(f"the tensor {tensor.name!r} has the impossible shape {dims}")

@@ -12,6 +12,7 @@ from striate.onnx.layers import AveragePool, SamePad2d, same_pads
 from striate.onnx.operation import Operation
 
 Pair = tuple[int, int]
+_SAME = 255  # rows and columns of a pool that pads by itself, at most
 
 
 class Window(NamedTuple):
@@ -119,6 +120,11 @@ def _same(window: Window, value: float) -> SamePad2d:
 
 def _pool_window(op: Operation, dilation: Pair) -> Window:
     window = _window(op, _kernel(op), dilation)
+    if window.pads is None and max(window.kernel) > _SAME:
+        op.refuse(
+            f"kernel_shape={list(window.kernel)} with strides and auto_pad=SAME is not supported "
+            f"above {_SAME}: the padding would be as large, whatever the image"
+        )
     if window.pads is not None and any(p >= n for p, n in zip(window.pads, window.kernel * 2)):
         op.refuse(
             f"pads={list(window.pads)} must be below kernel_shape={list(window.kernel)}, as ONNX "
