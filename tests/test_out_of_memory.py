@@ -6,7 +6,6 @@ import contextlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 
 import striate
 import striate.functional as F
+from fuzz.limits import memory_limit
 from striate import nn, optim
 from striate.data.dataset import ArraySamples, Normalize
 from striate.trainer import Callback, Trainer
@@ -39,20 +39,6 @@ def test_every_limit_of_memory() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "MemoryError" in done.stdout
-
-
-@contextlib.contextmanager
-def memory_limit(more: int) -> Iterator[None]:
-    """At most so many bytes more than this process has."""
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 class Short(Callback):
@@ -127,7 +113,7 @@ def test_what_is_too_large_is_a_sentence(
     """The command line, with MNIST and 400 MB."""
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import striate.trainer\n"
-        "from striate.cli import main; from test_out_of_memory import memory_limit\n"
+        "from striate.cli import main; from fuzz.limits import memory_limit\n"
         "with memory_limit(400 << 20): sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, str(ROOT / "tests"), *words]

@@ -36,14 +36,15 @@ def run(target: ModuleType, data: bytes) -> None:
     """``target.check(data)``; raises TooMuchMemoryError where it took more than ``memory`` says.
 
     tracemalloc counts what Python and NumPy ask for, touched or not; the process's peak of resident
-    memory what native libraries touch.
+    memory what native libraries touch. A function that ``check`` returns is called then, without
+    that measure.
     """
     allowed = target.memory(data) + _SLACK
     before = _forget_peak()
     with _tracing():
         held = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
-        target.check(data)
+        rest = target.check(data)
         traced = tracemalloc.get_traced_memory()[1] - held
     resident = _peak() - before
     if max(traced, resident) > allowed:
@@ -51,6 +52,8 @@ def run(target: ModuleType, data: bytes) -> None:
             f"{len(data)} bytes took {traced >> 20} MiB of Python's and NumPy's memory and "
             f"{resident >> 20} MiB of resident memory, but justify {allowed >> 20}"
         )
+    if rest is not None:
+        rest()
 
 
 @contextlib.contextmanager
@@ -64,6 +67,20 @@ def _tracing() -> Iterator[None]:
         yield
     finally:
         tracemalloc.stop()
+
+
+@contextlib.contextmanager
+def memory_limit(more: int) -> Iterator[None]:
+    """At most so many bytes more than this process has."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _forget_peak() -> int:
