@@ -119,8 +119,8 @@ def test_any_shapes(
 
 
 @pytest.mark.parametrize("make", [
-    lambda: nn.Conv2d(2, 3, 3, padding=1), lambda: nn.MaxPool2d(3, 2, 1),
-    lambda: nn.AvgPool2d(3, 2, 1), lambda: nn.AdaptiveAvgPool2d(2),
+    lambda: nn.Conv2d(2, 3, 3, padding=1), lambda: nn.Conv2d(2, 3, 3, padding=(3, 1, 7, 2)),
+    lambda: nn.MaxPool2d(2, 2, 1), lambda: nn.AvgPool2d(2, 2, 1), lambda: nn.AdaptiveAvgPool2d(2),
     lambda: nn.LocalResponseNorm(3), lambda: nn.Linear(4, 3), nn.Flatten, nn.ReLU, nn.Tanh,
     lambda: nn.Softmax(1), lambda: nn.Dropout(0.5), lambda: nn.ConstantPad2d(1, 0.5),
 ])  # fmt: skip
@@ -140,6 +140,13 @@ def test_arrays_without_elements(make: Any) -> None:
         dx, _ = layer.grad(y, saved, True)
         assert model.eval()(x).shape == model.train()(x).shape == y.shape
         assert model.backward(y).shape == dx.shape == shape
+
+
+def test_a_plane_of_more_positions_than_an_int32_counts_is_refused_as_by_the_layer() -> None:
+    wide = nn.Sequential(nn.Conv2d(1, 1, 1, padding=(0, 2**31 - 5, 0, 0)), nn.MaxPool2d(1))
+    for training in (False, True):
+        with pytest.raises(ValueError, match=r"must have at most 2\^31 - 1 positions in a plane"):
+            wide.train(training)(np.zeros((0, 1, 1, 5), np.float32))
 
 
 def test_fusion() -> None:

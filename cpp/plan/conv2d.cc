@@ -43,6 +43,7 @@ Conv2dShape shape_of(const Dims& x, const Conv2d& o) {
                 .dilation_w = o.dilation[1]};
   s.P = conv2d_output(s.H, s.pad_top + s.pad_bottom, s.R, s.stride_h, s.dilation_h);
   s.Q = conv2d_output(s.W, s.pad_left + s.pad_right, s.S, s.stride_w, s.dilation_w);
+  if (s.H < 1 || s.W < 1) throw std::invalid_argument("conv2d: the image is empty");
   if (s.P < 1 || s.Q < 1) throw std::invalid_argument("conv2d: the kernel is too large");
   return s;
 }

@@ -1,6 +1,8 @@
 // max_pool2d, avg_pool2d, adaptive_avg_pool2d.
 #include "plan/pool2d.h"
 
+#include <cstdint>
+#include <limits>
 #include <stdexcept>
 
 #include "striate/adaptive_avg_pool2d.h"
@@ -31,6 +33,10 @@ Pool2dShape pool_shape(const Dims& x, const Pool& o) {
                       .dilation_w = o.dilation[1]};
   for (int i = 0; i < 4; ++i) {
     if (2 * o.pads[i] > o.kernel[i % 2]) throw std::invalid_argument("pool2d: a pad is too large");
+  }
+  if (s.H < 1 || s.W < 1) throw std::invalid_argument("pool2d: the image is empty");
+  if (s.H * s.W > std::numeric_limits<int32_t>::max()) {  // max_pool2d saves them as int32
+    throw std::invalid_argument("pool2d: the image has too many positions");
   }
   if (s.P < 1 || s.Q < 1) throw std::invalid_argument("pool2d: the window is too large");
   return s;

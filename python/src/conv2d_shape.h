@@ -31,6 +31,9 @@ Conv2dShape checked_conv2d_shape(const char* op, const Input<T>& x, const Input<
                 .G = groups};
   const std::string shapes = "; input " + text(x.shape()) + ", weight " + text(w.shape());
   if (w.size() == 0) fail(op, "weight must not be empty, got shape " + text(w.shape()));
+  if (s.H < 1 || s.W < 1) {
+    fail(op, "input must have a height and a width of at least 1, got shape " + text(x.shape()));
+  }
   if (groups < 1) fail(op, "groups must be at least 1, got " + std::to_string(groups));
   if (s.C % groups != 0 || s.K % groups != 0) {
     fail(op, "groups=" + std::to_string(groups) + " must divide the input's " +
