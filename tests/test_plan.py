@@ -370,6 +370,8 @@ def test_subclasses_are_asked() -> None:
     [
         (nn.Dropout(0.5), "p", 2.0),
         (nn.AvgPool2d(2), "divisor_override", 0),
+        (nn.AvgPool2d(2), "count_include_pad", "no"),
+        (nn.MaxPool2d(2), "ceil_mode", "no"),
         (nn.LocalResponseNorm(3), "size", 0),
         (nn.AdaptiveAvgPool2d(2), "output_size", (-1, -1)),
     ],

@@ -33,6 +33,13 @@ def integer(value: Any, op: str, name: str, least: int = 0) -> int:
     return number
 
 
+def flag(value: Any, op: str, name: str) -> bool:
+    """``value`` as a bool; TypeError for what is neither True nor False, as 1 and 0 are."""
+    if not isinstance(value, (int, np.bool_)) or value not in (0, 1):
+        raise TypeError(f"{op}: {name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def pair(value: Any, op: str, name: str, least: int = 0) -> tuple[int, int]:
     """``value`` as (height, width): one integer for both, or a sequence of two."""
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):

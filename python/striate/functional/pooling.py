@@ -13,6 +13,7 @@ from striate.functional._arguments import (
     Array,
     IntOrPair,
     Pads,
+    flag,
     four_pads,
     integer,
     pair,
@@ -98,7 +99,9 @@ def max_pool2d(
     """
     window = _window("max_pool2d", kernel_size, stride, padding)
     steps = pair(dilation, "max_pool2d", "dilation", least=1)
-    y, indices = ops(input).max_pool2d_forward(input, *window, steps, ceil_mode, return_indices)
+    ceil = flag(ceil_mode, "max_pool2d", "ceil_mode")
+    with_indices = flag(return_indices, "max_pool2d", "return_indices")
+    y, indices = ops(input).max_pool2d_forward(input, *window, steps, ceil, with_indices)
     return y if indices is None else (y, indices)
 
 
@@ -122,7 +125,8 @@ def max_pool2d_backward(
     window = _window(op, kernel_size, stride, padding)
     steps = pair(dilation, op, "dilation", least=1)
     shape = _shape(op, input_shape)
-    return ops(dy).max_pool2d_backward(dy, indices, shape, *window, steps, ceil_mode)
+    ceil = flag(ceil_mode, op, "ceil_mode")
+    return ops(dy).max_pool2d_backward(dy, indices, shape, *window, steps, ceil)
 
 
 def avg_pool2d(
@@ -146,7 +150,8 @@ def avg_pool2d(
     op = "avg_pool2d"
     window = _window(op, kernel_size, stride, padding)
     divisor = _divisor(op, divisor_override)
-    return ops(input).avg_pool2d_forward(input, *window, ceil_mode, count_include_pad, divisor)
+    flags = flag(ceil_mode, op, "ceil_mode"), flag(count_include_pad, op, "count_include_pad")
+    return ops(input).avg_pool2d_forward(input, *window, *flags, divisor)
 
 
 def avg_pool2d_backward(
@@ -167,7 +172,8 @@ def avg_pool2d_backward(
     window = _window(op, kernel_size, stride, padding)
     divisor = _divisor(op, divisor_override)
     shape = _shape(op, input_shape)
-    return ops(dy).avg_pool2d_backward(dy, shape, *window, ceil_mode, count_include_pad, divisor)
+    flags = flag(ceil_mode, op, "ceil_mode"), flag(count_include_pad, op, "count_include_pad")
+    return ops(dy).avg_pool2d_backward(dy, shape, *window, *flags, divisor)
 
 
 def adaptive_avg_pool2d(input: Array, output_size: int | Sequence[int | None]) -> Array:

@@ -9,6 +9,7 @@ import striate.functional as F
 from striate.functional._arguments import (
     Array,
     IntOrPair,
+    flag,
     four_pads,
     padding_of,
     pair,
@@ -37,7 +38,7 @@ class MaxPool2d(Layer):
         self.stride = self.kernel_size if stride is None else pair(stride, "MaxPool2d", "stride", 1)
         self.padding = padding_of(padding, "MaxPool2d")
         self.dilation = pair(dilation, "MaxPool2d", "dilation", 1)
-        self.ceil_mode = ceil_mode
+        self.ceil_mode = flag(ceil_mode, "MaxPool2d", "ceil_mode")
 
     def _arguments(self) -> tuple[Any, ...]:
         return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
@@ -81,7 +82,8 @@ class AvgPool2d(Layer):
         self.kernel_size = pair(kernel_size, "AvgPool2d", "kernel_size", 1)
         self.stride = self.kernel_size if stride is None else pair(stride, "AvgPool2d", "stride", 1)
         self.padding = padding_of(padding, "AvgPool2d")
-        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+        self.ceil_mode = flag(ceil_mode, "AvgPool2d", "ceil_mode")
+        self.count_include_pad = flag(count_include_pad, "AvgPool2d", "count_include_pad")
         self.divisor_override = divisor_override
 
     def _arguments(self) -> tuple[Any, ...]:
@@ -104,7 +106,8 @@ class AvgPool2d(Layer):
         if self.divisor_override == 0:
             return None  # which the layer itself refuses
         options = _pool("AvgPool2d", self, (1, 1))
-        options["count_include_pad"] = bool(self.count_include_pad)
+        counted = flag(self.count_include_pad, "AvgPool2d", "count_include_pad")
+        options["count_include_pad"] = counted
         options["divisor_override"] = self.divisor_override or 0
         return Op("avg_pool2d", options)
 
@@ -149,7 +152,7 @@ def _pool(op: str, layer: MaxPool2d | AvgPool2d, dilation: tuple[int, int]) -> d
         "stride": layer.stride,
         "padding": four_pads(layer.padding, op),
         "dilation": dilation,
-        "ceil_mode": bool(layer.ceil_mode),
+        "ceil_mode": flag(layer.ceil_mode, op, "ceil_mode"),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from striate._device import copy_into, device_of, empty_like, ops, to
-from striate.functional._arguments import Array, finite, refuse
+from striate.functional._arguments import Array, finite, flag, refuse
 
 _RATES = ("lr", "momentum", "dampening", "weight_decay")
 # What schedules keep in a group, as in torch, so that it is saved with the optimiser.
@@ -226,9 +226,7 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         least = -math.inf if name == "dampening" else 0.0
         checked[name] = finite(options[name], "SGD", name, least)
     for name in ("nesterov", "maximize"):
-        if options[name] not in (True, False):
-            raise TypeError(f"SGD: {name} must be True or False, got {options[name]!r}")
-        checked[name] = bool(options[name])
+        checked[name] = flag(options[name], "SGD", name)
     if checked["nesterov"] and (checked["momentum"] == 0 or checked["dampening"] != 0):
         raise ValueError(
             "SGD: nesterov needs a momentum above 0 and no dampening, got momentum="
