@@ -61,6 +61,10 @@ def test_files_have_the_permissions_that_the_umask_leaves(tmp_path: Path, umask:
 def test_save_refuses_what_load_would() -> None:
     with pytest.raises(TypeError, match="a must be a float32 array, got float64"):
         striate.save("never", {"a": np.ones(3)}, {})
+    with pytest.raises(TypeError, match="^save: arrays must be a dict, got ndarray$"):
+        striate.save("never", np.ones(3, np.float32))
+    with pytest.raises(TypeError, match="^save: description must be a dict, got int$"):
+        striate.save("never", {}, 1)
 
 
 def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,6 +242,12 @@ def test_a_layer_of_a_sequential_can_be_replaced() -> None:
         nn.Sequential({"backward": nn.ReLU()})
 
 
+def test_flatten_refuses_what_is_no_axis() -> None:
+    for axes in ((None, -1), (1, "2"), (1.0, -1), (1, 2**31)):
+        with pytest.raises((TypeError, ValueError), match="^Flatten: (start|end)_dim must be"):
+            nn.Flatten(*axes)
+
+
 def test_a_child_in_eval_mode_stays_so() -> None:
     x = np.ones((4, 50), np.float32)
     model = nn.Sequential(nn.Dropout(0.5), nn.Flatten())

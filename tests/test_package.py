@@ -112,6 +112,7 @@ def test_a_wrong_environment_is_one_clear_error(environment: dict[str, str], mes
 
 @pytest.mark.parametrize("call", [lambda: striate.set_num_threads(0),
                                   lambda: striate.set_num_threads(10**6),
+                                  lambda: striate.set_num_threads(2**40),
                                   lambda: striate.set_backend("fast")])  # fmt: skip
 def test_settings_refuse(call: Any) -> None:
     with pytest.raises(ValueError, match="must be"):

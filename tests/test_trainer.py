@@ -99,6 +99,20 @@ def test_clip_grad_norm_is_torchs() -> None:
     assert abs(nn.utils.clip_grad_norm_(layer.parameters(), 0.1) / joint - 1) < 1e-6
     np.testing.assert_allclose(layer.weight.grad, expected, rtol=1e-4)
     assert nn.utils.clip_grad_norm_(layer.parameters(), 5.0) == pytest.approx(0.1, rel=1e-4)
+    assert nn.utils.clip_grad_norm_(layer.parameters(), math.inf) == pytest.approx(0.1, rel=1e-4)
+    np.testing.assert_allclose(layer.weight.grad, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "max_norm", [-1, math.nan, pytest.param(10**400, id="beyond all floats"), None, "5"]
+)
+def test_clip_grad_norm_refuses(max_norm: Any) -> None:
+    layer = nn.Linear(5, 4)
+    layer.weight.grad = draw("clip/w", (4, 5))
+    before = layer.weight.grad.copy()
+    with pytest.raises((TypeError, ValueError), match="^clip_grad_norm_: max_norm (must be|is) "):
+        nn.utils.clip_grad_norm_(layer.parameters(), max_norm)
+    np.testing.assert_array_equal(layer.weight.grad, before)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def set_num_threads(threads: int) -> None:
     """Sets the threads of all ops, for the whole process; ValueError outside 1 .. 1024."""
     if isinstance(threads, bool) or not hasattr(threads, "__index__"):
         raise TypeError(f"set_num_threads: threads must be an integer, got {threads!r}")
+    if not -(2**31) <= threads < 2**31:  # what the extension takes, to refuse it in these words
+        raise ValueError(f"set_num_threads: threads must be between 1 and 1024, got {threads}")
     _core.set_num_threads(threads)
 
 

@@ -64,6 +64,9 @@ def save(
     (infinity, NaN, over a hundred lists and objects within each other, 100 MB), OSError that names
     ``path``.
     """
+    for what, given in (("arrays", arrays), ("description", description or {})):
+        if not isinstance(given, Mapping):
+            raise TypeError(f"save: {what} must be a dict, got {type(given).__name__}")
     for name, array in arrays.items():
         if getattr(array, "dtype", None) != np.float32:
             kind = getattr(array, "dtype", type(array).__name__)

@@ -9,7 +9,7 @@ import numpy as np
 
 import striate.functional as F
 from striate._device import is_array
-from striate.functional._arguments import Array, as_array, integer, refuse
+from striate.functional._arguments import LARGEST, Array, as_array, integer, refuse
 from striate.nn import init
 from striate.nn.layer import Gradients, Layer, Parameter, Window
 from striate.plan.op import Op
@@ -82,7 +82,8 @@ class Flatten(Layer):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim, self.end_dim = start_dim, end_dim
+        self.start_dim = integer(start_dim, "Flatten", "start_dim", -LARGEST)
+        self.end_dim = integer(end_dim, "Flatten", "end_dim", -LARGEST)
 
     def apply(self, x: Array, training: bool = False, save: bool = True) -> tuple[Array, Any]:
         x = as_array(x)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from striate._device import is_cuda, namespace
+from striate.functional._arguments import number
 from striate.nn.layer import Parameter
 
 
@@ -17,7 +18,12 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> Any:
     """Scales all gradients by max_norm / norm if their joint 2-norm is larger; returns that norm.
 
     Pascanu, Mikolov, Bengio 2013, algorithm 1. The norm is a float, on a GPU a CuPy array ().
+    ``max_norm`` may be infinite, to measure only. Raises TypeError for one that is no number,
+    ValueError for one that is negative or NaN.
     """
+    max_norm = number(max_norm, "clip_grad_norm_", "max_norm")
+    if not max_norm >= 0:
+        raise ValueError(f"clip_grad_norm_: max_norm must be at least 0, got {max_norm}")
     gradients = [p.grad for p in parameters if p.grad is not None]
     if any(is_cuda(g) for g in gradients):
         return _clip_on_gpu(gradients, max_norm)
